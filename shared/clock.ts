@@ -1,0 +1,28 @@
+/** Time and randomness are arguments below the entry points, so that a run can be replayed. */
+export type Clock = {
+  /** UTC, ms since the epoch. */
+  readonly nowMs: () => number;
+  /** Resolves after `ms`, or at once when `signal` aborts. */
+  readonly sleep: (ms: number, signal?: AbortSignal) => Promise<void>;
+  /** A name never used before, `[0-9a-f-]`. */
+  readonly uuid: () => string;
+  /** [0, 1). */
+  readonly random: () => number;
+};
+
+export const systemClock: Clock = {
+  nowMs: () => Date.now(),
+  sleep: (ms, signal) =>
+    new Promise((resolve) => {
+      if (signal?.aborted) return resolve();
+      const done = () => {
+        clearTimeout(timer);
+        signal?.removeEventListener("abort", done);
+        resolve();
+      };
+      const timer = setTimeout(done, ms);
+      signal?.addEventListener("abort", done, { once: true });
+    }),
+  uuid: () => crypto.randomUUID(),
+  random: () => Math.random(),
+};
