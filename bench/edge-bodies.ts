@@ -1,17 +1,15 @@
 /** The bodies that the edge is measured with: what a server SDK sends. */
 
+/** What a mobile SDK says of its device: many small fields. */
 function context(index: number): object {
   return {
-    library: { name: "analytics.js", version: "next-1.84.3" },
+    app: { name: "Shop", version: "4.12.0", build: 4120, namespace: "com.example.shop" },
+    device: { id: `d-${index}`, manufacturer: "Apple", model: "iPhone16,2", type: "ios" },
+    library: { name: "analytics-swift", version: "1.6.2" },
     locale: "en-GB",
-    page: {
-      path: `/products/${index}`,
-      referrer: "https://www.example.com/search",
-      title: "A product page",
-      url: `https://shop.example.com/products/${index}`,
-    },
-    userAgent:
-      "Mozilla/5.0 (X11; Linux x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0 Safari/537.36",
+    network: { cellular: false, wifi: true, bluetooth: false },
+    os: { name: "iOS", version: "18.1" },
+    screen: { width: 393, height: 852, density: 3 },
     timezone: "Europe/Oslo",
   };
 }
@@ -26,7 +24,7 @@ function track(index: number, request: number): object {
     userId: `user-${index % 40}`,
     anonymousId: `c6f1b0c8-1d4c-4cf3-8f5e-${String(index).padStart(12, "0")}`,
     timestamp: at(index),
-    properties: { product_id: `sku-${index}`, price: 19.99, quantity: 2, currency: "EUR", brand: "Acme" },
+    properties: { sku: `s-${index}`, price: 19.99, quantity: 2, currency: "EUR", sale: true, rank: index },
     context: context(index),
     integrations: {},
   };

@@ -69,7 +69,7 @@ export function createSigner(): Signer {
         ? "host;x-amz-date;x-amz-target"
         : "host;x-amz-date;x-amz-security-token;x-amz-target";
     const signedAt = datetime;
-    const bodyHash = hex(await crypto.subtle.digest("SHA-256", body as Uint8Array<ArrayBuffer>));
+    const bodyHash = hex(await crypto.subtle.digest("SHA-256", body));
     const canonical = `POST\n/\n\nhost:${host}\nx-amz-date:${signedAt}\n${tokenLine}x-amz-target:${target}\n\n${names}\n${bodyHash}`;
     const scope = `${day}/${region}/${service}/aws4_request`;
     const canonicalHash = hex(await crypto.subtle.digest("SHA-256", encoder.encode(canonical)));
