@@ -35,8 +35,6 @@ variables, or finds the system that runs from --data (.varve).`;
 class Misuse extends Error {}
 
 const controller = new AbortController();
-process.exitCode = await main(process.argv.slice(2), process.env);
-
 async function main(argv: readonly string[], environment: Environment): Promise<number> {
   try {
     return await run(argv, environment);
@@ -130,7 +128,7 @@ const COMMON = { json: { type: "boolean" }, data: { type: "string" } } as const 
 
 function parse(args: readonly string[], options: OptionSpec): Options {
   try {
-    return parseArgs({ args: [...args], options, strict: true, allowPositionals: false }).values as Options;
+    return parseArgs({ args: [...args], options, strict: true, allowPositionals: false }).values;
   } catch (error) {
     throw new Misuse(
       error instanceof Error ? (error.message.split(". ")[0] ?? error.message) : String(error),
@@ -161,3 +159,5 @@ function stopSignal(): AbortSignal {
   }
   return controller.signal;
 }
+
+process.exitCode = await main(process.argv.slice(2), process.env);
