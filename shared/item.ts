@@ -82,10 +82,10 @@ export function attributeJson(value: AttributeValue): string {
   return JSON.stringify(value.BS);
 }
 
+/** Names sorted, so that equal items give equal text. */
 export function attributeMapJson(map: AttributeMap): string {
-  const parts: string[] = [];
-  for (const name in map) parts.push(`${JSON.stringify(name)}:${attributeJson(map[name] as AttributeValue)}`);
-  return `{${parts.join(",")}}`;
+  const names = Object.keys(map).toSorted();
+  return `{${names.map((name) => `${JSON.stringify(name)}:${attributeJson(map[name] as AttributeValue)}`).join(",")}}`;
 }
 
 /** An object item's properties, as JSON text, names sorted so that equal states give equal text. */

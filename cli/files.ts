@@ -1,0 +1,46 @@
+/** `varve files`: the live data files. */
+import { openChangelog } from "../reader/changelog.ts";
+import { iso } from "../reader/range.ts";
+import type { ObjectStore } from "../shared/store.ts";
+import type { Output } from "./output.ts";
+
+export async function filesCommand(
+  store: ObjectStore,
+  address: string,
+  json: boolean,
+  output: Output,
+): Promise<void> {
+  const changelog = await openChangelog(store);
+  const files = await changelog.files();
+  const snapshot = await changelog.snapshot();
+  if (!json)
+    await output.line(`LEVEL  ${"WINDOW".padEnd(24)}  ${"ROWS".padStart(10)}  ${"BYTES".padStart(12)}  PATH`);
+  for (const file of files) {
+    const columns = {
+      path: `${address}/${file.path}`,
+      level: file.level,
+      window: iso(file.windowStartMs),
+      rows: file.totals.rows,
+      changes: file.changes,
+      bytes: file.sizeBytes,
+      min_changed_at: iso(file.minChangedMs),
+      max_changed_at: iso(file.maxChangedMs),
+      setsum: file.totals.sum,
+      sha256: file.sha256,
+    };
+    await output.line(
+      json
+        ? JSON.stringify(columns)
+        : `${String(file.level).padEnd(5)}  ${columns.window}  ${String(columns.rows).padStart(10)}  ${String(columns.bytes).padStart(12)}  ${file.path}`,
+    );
+  }
+  const { rows } = snapshot.live;
+  output.note(
+    `${files.length} files, ${rows} rows at version ${snapshot.version}, complete up to ${iso(snapshot.log.watermarkMs)}`,
+  );
+  for (const gap of snapshot.gaps.values()) {
+    output.note(
+      `gap: ${gap.shard} after ${gap.after ?? "its start"}: ${gap.reason} (met ${iso(gap.detectedMs)})`,
+    );
+  }
+}

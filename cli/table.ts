@@ -1,0 +1,116 @@
+/** The table as `varve verify` reads it: whole by scan, and single items again. */
+import type { AttributeValue as SdkAttributeValue } from "@aws-sdk/client-dynamodb";
+import {
+  BatchGetItemCommand,
+  DescribeTableCommand,
+  DynamoDBClient,
+  ScanCommand,
+} from "@aws-sdk/client-dynamodb";
+import type { TableReader } from "../reader/verify.ts";
+import { parseEnvironment, TABLE_ENV } from "../shared/config.ts";
+import { VarveError } from "../shared/errors.ts";
+import type { AttributeMap } from "../shared/item.ts";
+import { attributeMapJson } from "../shared/item.ts";
+import type { Environment } from "./target.ts";
+
+const READS_MAX = 20;
+
+/** Throws `no_table` when it is not there. */
+export async function openTable(
+  environment: Environment,
+): Promise<TableReader & { readonly close: () => void }> {
+  const config = parseEnvironment(TABLE_ENV, environment);
+  const { accessKeyId, secretAccessKey } = {
+    accessKeyId: environment["AWS_ACCESS_KEY_ID"],
+    secretAccessKey: environment["AWS_SECRET_ACCESS_KEY"],
+  };
+  const client = new DynamoDBClient({
+    region: config.AWS_REGION,
+    ...(config.DYNAMODB_ENDPOINT === undefined ? {} : { endpoint: config.DYNAMODB_ENDPOINT }),
+    ...(accessKeyId === undefined || secretAccessKey === undefined
+      ? {}
+      : { credentials: { accessKeyId, secretAccessKey, ...sessionToken(environment) } }),
+  });
+  const name = config.DYNAMODB_TABLE;
+  const described = await client
+    .send(new DescribeTableCommand({ TableName: name }))
+    .catch((error: unknown) => {
+      throw tableError(name, config.DYNAMODB_ENDPOINT ?? config.AWS_REGION, error);
+    });
+  const keyNames = (described.Table?.KeySchema ?? []).map((key) => key.AttributeName ?? "");
+  const keyOf = (item: AttributeMap): string =>
+    attributeMapJson(Object.fromEntries(keyNames.map((key) => [key, item[key] ?? { NULL: true }])));
+
+  return {
+    name,
+    keyOf,
+    scan: async function* () {
+      let from: Record<string, SdkAttributeValue> | undefined;
+      do {
+        const page = await client.send(
+          new ScanCommand({
+            TableName: name,
+            ConsistentRead: true,
+            ...(from === undefined ? {} : { ExclusiveStartKey: from }),
+          }),
+        );
+        yield (page.Items ?? []).map(toAttributeMap);
+        from = page.LastEvaluatedKey;
+      } while (from !== undefined);
+    },
+    read: async (keys) => {
+      const found = new Map<string, AttributeMap>();
+      let wanted: Record<string, SdkAttributeValue>[] = keys.map(toKey);
+      for (let attempt = 0; wanted.length > 0 && attempt < READS_MAX; attempt += 1) {
+        const answer = await client.send(
+          new BatchGetItemCommand({ RequestItems: { [name]: { Keys: wanted, ConsistentRead: true } } }),
+        );
+        for (const item of (answer.Responses?.[name] ?? []).map(toAttributeMap)) found.set(keyOf(item), item);
+        wanted = answer.UnprocessedKeys?.[name]?.Keys ?? [];
+      }
+      return found;
+    },
+    close: () => client.destroy(),
+  };
+}
+
+const sessionToken = (environment: Environment): { sessionToken?: string } =>
+  environment["AWS_SESSION_TOKEN"] === undefined ? {} : { sessionToken: environment["AWS_SESSION_TOKEN"] };
+
+/** A key's JSON text back to DynamoDB JSON. */
+function toKey(key: string): Record<string, SdkAttributeValue> {
+  const values = JSON.parse(key) as Record<string, string | number>;
+  return Object.fromEntries(
+    Object.entries(values).map(([name, value]) => [
+      name,
+      typeof value === "number" ? { N: String(value) } : { S: value },
+    ]),
+  );
+}
+
+/** The SDK gives binary as bytes; DynamoDB JSON has it as base64 text. */
+function toAttributeMap(item: Record<string, SdkAttributeValue>): AttributeMap {
+  return JSON.parse(
+    JSON.stringify(item, (_, value: unknown) =>
+      value instanceof Uint8Array ? Buffer.from(value).toString("base64") : value,
+    ),
+  ) as AttributeMap;
+}
+
+function tableError(name: string, at: string, error: unknown): VarveError {
+  if (error instanceof Error && error.name === "ResourceNotFoundException") {
+    return new VarveError(
+      "no_table",
+      `there is no table ${name} at ${at}.`,
+      "Check DYNAMODB_TABLE, AWS_REGION and DYNAMODB_ENDPOINT.",
+      error,
+    );
+  }
+  const why = error instanceof Error ? error.message || error.name : String(error);
+  return new VarveError(
+    "table_unreachable",
+    `table ${name} cannot be read at ${at}: ${why}`,
+    "Check that the endpoint is up (DYNAMODB_ENDPOINT), and the credentials.",
+    error,
+  );
+}

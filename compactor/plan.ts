@@ -1,0 +1,157 @@
+/** From a batch to a commit. Pure: what is read and written stands in committer.ts. */
+import { VarveError } from "../shared/errors.ts";
+import type { Action, Commit } from "../shared/delta.ts";
+import { createTableActions } from "../shared/delta.ts";
+import { dataKey } from "../shared/keys.ts";
+import type { Position } from "../shared/position.ts";
+import { encodePosition } from "../shared/position.ts";
+import type { Gap, LogState, Snapshot } from "../shared/snapshot.ts";
+import {
+  EMPTY_LOG,
+  GAP_DOMAIN,
+  LOG_DOMAIN,
+  addTotals,
+  applyCommit,
+  watermarkOf,
+} from "../shared/snapshot.ts";
+import { dateOf } from "../shared/window.ts";
+import type { ParquetFile } from "./parquet.ts";
+
+/** A data file that is in the store, but not yet in the log. */
+export type UploadedFile = {
+  readonly path: string;
+  readonly windowStartMs: number;
+  readonly sizeBytes: number;
+  readonly minChangedMs: number;
+  readonly file: Omit<ParquetFile, "bytes">;
+};
+
+/** What one commit is to make visible, all at once. */
+export type Change = {
+  readonly files: readonly UploadedFile[];
+  readonly positions: ReadonlyMap<string, Position>;
+  readonly gaps: readonly Gap[];
+  /** When a complete discovery of shards began, if there was one since the last commit. */
+  readonly discoveredMs?: number | undefined;
+};
+
+export type CommitPlan =
+  | { readonly kind: "commit"; readonly commit: Commit; readonly next: Snapshot }
+  /** The positions in the log are not those that the batch was read from: someone else has committed them. */
+  | { readonly kind: "stale"; readonly why: string };
+
+export type CommitIdentity = { readonly txnId: string; readonly nowMs: number };
+
+export const flushKey = (windowStartMs: number, unique: string): string => dataKey(0, windowStartMs, unique);
+
+/** Version 0. */
+export function planCreate(
+  tableId: string,
+  { txnId, nowMs }: CommitIdentity,
+): { readonly commit: Commit; readonly next: Snapshot } {
+  const actions: Action[] = [...createTableActions(tableId, nowMs, {}), logAction(EMPTY_LOG)];
+  const info = {
+    timestamp: nowMs,
+    inCommitTimestamp: nowMs,
+    operation: "CREATE TABLE",
+    operationParameters: {},
+    txnId,
+  };
+  return sound(null, { version: 0, info, actions });
+}
+
+export function planCommit(snapshot: Snapshot, change: Change, { txnId, nowMs }: CommitIdentity): CommitPlan {
+  const positions = new Map<string, Position>();
+  for (const [shard, position] of change.positions) {
+    const known = snapshot.shards.get(shard);
+    const seq = known?.seq ?? null;
+    if (position.seq === null && seq !== null) continue;
+    if (position.from !== seq) {
+      return { kind: "stale", why: `${shard} was read from ${position.from}, and the log has it at ${seq}` };
+    }
+    positions.set(shard, { ...position, at: Math.max(position.at, known?.at ?? 0) });
+  }
+  for (const { path, minChangedMs } of change.files) {
+    if (minChangedMs <= snapshot.log.watermarkMs) {
+      return {
+        kind: "stale",
+        why: `${path} holds rows from before the watermark that was published meanwhile`,
+      };
+    }
+  }
+  const log = nextLog(snapshot, change, positions);
+  const timestampMs = Math.max(nowMs, snapshot.timestampMs + 1);
+  const rows = change.files.reduce((sum, { file }) => sum + file.totals.rows, 0);
+  const info = {
+    timestamp: nowMs,
+    inCommitTimestamp: timestampMs,
+    operation: "WRITE",
+    operationParameters: { mode: "Append" },
+    isBlindAppend: true,
+    txnId,
+    engineInfo: "varve",
+    operationMetrics: { numFiles: String(change.files.length), numOutputRows: String(rows) },
+  };
+  const actions: Action[] = [
+    ...change.files.map((file) => addAction(file, nowMs)),
+    ...[...positions].map(([shard, position]) => ({ domainMetadata: encodePosition(shard, position) })),
+    ...change.gaps.map((gap, index) => domain(`${GAP_DOMAIN}${snapshot.version + 1}.${index}`, gap)),
+    logAction(log),
+  ];
+  return { kind: "commit", ...sound(snapshot, { version: snapshot.version + 1, info, actions }) };
+}
+
+function nextLog(snapshot: Snapshot, change: Change, positions: ReadonlyMap<string, Position>): LogState {
+  const { log } = snapshot;
+  const discoveredMs = Math.max(log.discoveredMs, change.discoveredMs ?? 0);
+  const limitMs = watermarkOf(new Map([...snapshot.shards, ...positions]), discoveredMs);
+  return {
+    ...log,
+    discoveredMs,
+    watermarkMs: Math.max(log.watermarkMs, limitMs),
+    changes: change.files.reduce((sum, { file }) => sum + file.changes, log.changes),
+    committed: change.files.reduce((totals, { file }) => addTotals(totals, file.totals), log.committed),
+  };
+}
+
+function addAction({ path, windowStartMs, sizeBytes, file }: UploadedFile, nowMs: number): Action {
+  return {
+    add: {
+      path,
+      partitionValues: { dt: dateOf(windowStartMs) },
+      size: sizeBytes,
+      modificationTime: nowMs,
+      dataChange: true,
+      stats: file.stats,
+      tags: {
+        level: "0",
+        window: String(windowStartMs),
+        changes: String(file.changes),
+        setsum: file.totals.sum,
+        sha256: file.sha256,
+      },
+    },
+  };
+}
+
+const domain = (name: string, configuration: unknown): Action => ({
+  domainMetadata: { domain: name, configuration: JSON.stringify(configuration), removed: false },
+});
+const logAction = (log: LogState): Action => domain(LOG_DOMAIN, log);
+
+/** A plan that breaks an invariant is a bug of ours: it is never written. */
+function sound(
+  before: Snapshot | null,
+  commit: Commit,
+): { readonly commit: Commit; readonly next: Snapshot } {
+  const { snapshot, violations } = applyCommit(before, commit);
+  const [first] = violations;
+  if (first !== undefined) {
+    throw new VarveError(
+      "unsound_plan",
+      `a commit was planned that breaks invariant ${first.invariant}: ${first.what}.`,
+      "Nothing was written; this is a bug in Varve. Start the compactor again: it resumes from the log.",
+    );
+  }
+  return { commit, next: snapshot };
+}

@@ -1,0 +1,152 @@
+/**
+ * Reading one shard: pages in order, from its position to its end.
+ *
+ * Laws
+ * - A record at or before the position is passed over: an answer that comes twice adds nothing.
+ * - An expired iterator is opened again after the last record read. Trimmed data is a gap, named, and passed.
+ * - `changedMs` never falls along a shard, and is above all of its parent's: (changedMs, seq) orders a key's changes.
+ * - The shard's watermark rises to the time a call was made once its answer says that nothing more was waiting.
+ */
+import type { Clock } from "../shared/clock.ts";
+import type { ReadPosition } from "../shared/position.ts";
+import type { Row, StreamRecord } from "../shared/row.ts";
+import { rowOf, sequenceOf } from "../shared/row.ts";
+import { compareSequence } from "../shared/sequence.ts";
+import type { Gap } from "../shared/snapshot.ts";
+import type { ShardPage } from "./buffer.ts";
+import type { Page, Streams } from "./stream.ts";
+
+/** An answer this full may have been cut short: https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_streams_GetRecords.html */
+const FULL_PAGE_RECORDS = 1000;
+const FULL_PAGE_BYTES = 900_000;
+const RETRY_MAX_MS = 10_000;
+
+export type ShardReaderDeps = {
+  readonly streams: Streams;
+  readonly clock: Clock;
+  readonly pollMinMs: number;
+  readonly pollMaxMs: number;
+  /** Takes the page once there is room for it. */
+  readonly accept: (page: ShardPage) => Promise<void>;
+  readonly warn: (what: string) => void;
+};
+
+/** Reads until the shard ends, or `signal` aborts. */
+export async function readShard(
+  deps: ShardReaderDeps,
+  shard: string,
+  start: ReadPosition,
+  signal: AbortSignal,
+): Promise<void> {
+  const { streams, clock } = deps;
+  let position = start;
+  let iterator: string | null = null;
+  let fromHorizon = start.seq === null;
+  let delayMs = deps.pollMinMs;
+  let faults = 0;
+
+  const backOff = async (why: string): Promise<void> => {
+    faults += 1;
+    const ms = Math.min(RETRY_MAX_MS, 100 * 2 ** Math.min(faults, 10)) * (0.5 + clock.random() / 2);
+    deps.warn(`${shard}: ${why}; trying again in ${Math.round(ms)} ms`);
+    await clock.sleep(ms, signal);
+  };
+  const passGap = async (reason: Gap["reason"]): Promise<void> => {
+    const gap: Gap = { shard, after: position.seq, reason, detectedMs: clock.nowMs() };
+    deps.warn(`${shard}: gap after ${position.seq ?? "its start"}: ${reason}`);
+    await deps.accept({ shard, rows: [], records: 0, bytes: 0, position, gap });
+  };
+
+  while (!signal.aborted) {
+    if (iterator === null) {
+      const opened = await streams.openIterator(
+        start.stream,
+        shard,
+        fromHorizon ? null : position.seq,
+        signal,
+      );
+      if (opened.kind === "iterator") iterator = opened.iterator;
+      else if (opened.kind === "retry") await backOff(opened.why);
+      else if (opened.kind === "trimmed" && !fromHorizon) {
+        await passGap("the records after it are older than the stream keeps (24 hours)");
+        fromHorizon = true;
+      } else {
+        await passGap("the shard no longer exists: its records were older than the stream keeps (24 hours)");
+        await deps.accept({ shard, rows: [], records: 0, bytes: 0, position: endOf(position) });
+        return;
+      }
+      continue;
+    }
+    const askedMs = clock.nowMs();
+    const outcome = await streams.getRecords(iterator, signal);
+    if (signal.aborted) return;
+    if (outcome.kind === "retry") {
+      await backOff(outcome.why);
+      continue;
+    }
+    if (outcome.kind !== "page") {
+      iterator = null;
+      if (outcome.kind === "trimmed") {
+        await passGap("the records after it are older than the stream keeps (24 hours)");
+        fromHorizon = true;
+      }
+      continue;
+    }
+    faults = 0;
+    const { page } = outcome;
+    const taken = takePage(shard, position, page, askedMs, clock.nowMs());
+    position = taken.position;
+    if (taken.records > 0) fromHorizon = false;
+    await deps.accept(taken);
+    iterator = page.next;
+    if (position.done) return;
+    delayMs = nextDelayMs(delayMs, page, deps);
+    if (delayMs > 0) await clock.sleep(delayMs, signal);
+  }
+}
+
+/** The rows of one answer, and the position after it. Pure. */
+export function takePage(
+  shard: string,
+  before: ReadPosition,
+  page: Page,
+  askedMs: number,
+  readMs: number,
+): ShardPage {
+  const rows: Row[] = [];
+  let { seq, at } = before;
+  let floorMs = before.at;
+  let records = 0;
+  for (const record of page.records) {
+    const recordSeq = sequenceOf(record);
+    if (compareSequence(recordSeq, seq) <= 0) continue;
+    seq = recordSeq;
+    records += 1;
+    const row = rowOf(record, recordSeq, shard, floorMs, readMs);
+    if (row === null) continue;
+    rows.push(row);
+    at = row.changedMs;
+    floorMs = row.changedMs - 1;
+  }
+  if (!isFull(page)) at = Math.max(at, askedMs);
+  return {
+    shard,
+    rows,
+    records,
+    bytes: page.bytes,
+    position: { ...before, seq, at, done: page.next === null },
+  };
+}
+
+const endOf = (position: ReadPosition): ReadPosition => ({ ...position, done: true });
+
+const isFull = (page: Page): boolean =>
+  page.next !== null && (page.records.length >= FULL_PAGE_RECORDS || page.bytes >= FULL_PAGE_BYTES);
+
+/** At once while answers are full; otherwise slower the emptier they are, within the bounds. */
+function nextDelayMs(delayMs: number, page: Page, { pollMinMs, pollMaxMs }: ShardReaderDeps): number {
+  if (isFull(page)) return 0;
+  const fill: readonly StreamRecord[] = page.records;
+  const scaled = fill.length === 0 ? delayMs * 1.5 : (delayMs * 700) / fill.length;
+  return Math.min(pollMaxMs, Math.max(pollMinMs, scaled));
+}

@@ -1,0 +1,233 @@
+/**
+ * Calls to DynamoDB Streams. The control plane (which shards there are) goes through the SDK; GetRecords is
+ * signed and parsed here, because the SDK's deserialiser costs several times what JSON.parse does.
+ */
+import { DynamoDBClient, DescribeTableCommand } from "@aws-sdk/client-dynamodb";
+import {
+  DescribeStreamCommand,
+  DynamoDBStreamsClient,
+  GetShardIteratorCommand,
+} from "@aws-sdk/client-dynamodb-streams";
+import { defaultProvider } from "@aws-sdk/credential-provider-node";
+import { AwsV4Signer } from "aws4fetch";
+import { VarveError } from "../shared/errors.ts";
+import type { StreamRecord } from "../shared/row.ts";
+import type { SequenceNumber } from "../shared/sequence.ts";
+
+export type ListedShard = { readonly id: string; readonly parent: string | null };
+export type StreamDescription = { readonly arn: string; readonly shards: readonly ListedShard[] };
+
+export type Page = {
+  readonly records: readonly StreamRecord[];
+  /** Null at the end of a closed shard. */
+  readonly next: string | null;
+  readonly bytes: number;
+};
+
+/**
+ * `expired`: the iterator is older than 15 minutes; `trimmed`: what it points at is older than 24 hours;
+ * `gone`: the shard or the stream no longer exists; `retry`: throttled, or the service faltered.
+ */
+export type PageOutcome =
+  | { readonly kind: "page"; readonly page: Page }
+  | { readonly kind: "expired" | "trimmed" | "gone" }
+  | { readonly kind: "retry"; readonly why: string };
+
+export type IteratorOutcome =
+  | { readonly kind: "iterator"; readonly iterator: string }
+  | { readonly kind: "trimmed" | "gone" }
+  | { readonly kind: "retry"; readonly why: string };
+
+export type Streams = {
+  /** Every shard of the table's stream, all pages read. */
+  readonly describe: (signal?: AbortSignal) => Promise<StreamDescription>;
+  /** Null: from the oldest record there is. */
+  readonly openIterator: (
+    arn: string,
+    shard: string,
+    after: SequenceNumber | null,
+    signal?: AbortSignal,
+  ) => Promise<IteratorOutcome>;
+  readonly getRecords: (iterator: string, signal?: AbortSignal) => Promise<PageOutcome>;
+};
+
+export type StreamsConfig = {
+  readonly table: string;
+  readonly region: string;
+  readonly endpoint?: string | undefined;
+  readonly streamsEndpoint?: string | undefined;
+};
+
+const RECORDS_MAX = 1000;
+const REQUEST_TIMEOUT_MS = 30_000;
+
+const OUTCOME_OF: Readonly<Record<string, "expired" | "trimmed" | "gone">> = {
+  ExpiredIteratorException: "expired",
+  TrimmedDataAccessException: "trimmed",
+  ResourceNotFoundException: "gone",
+};
+
+export function openStreams(config: StreamsConfig): Streams {
+  const streamsEndpoint = config.streamsEndpoint ?? config.endpoint;
+  const credentials = defaultProvider();
+  const base = { region: config.region, credentials, maxAttempts: 5 };
+  const tables = new DynamoDBClient({
+    ...base,
+    ...(config.endpoint === undefined ? {} : { endpoint: config.endpoint }),
+  });
+  const streams = new DynamoDBStreamsClient({
+    ...base,
+    ...(streamsEndpoint === undefined ? {} : { endpoint: streamsEndpoint }),
+  });
+  const url = streamsEndpoint ?? `https://streams.dynamodb.${config.region}.amazonaws.com/`;
+  const signingKeys = new Map<string, ArrayBuffer>();
+
+  return {
+    describe: async (signal) => {
+      const arn = await streamArn(tables, config, signal);
+      const shards: ListedShard[] = [];
+      let last: string | undefined;
+      do {
+        const { StreamDescription: page } = await streams.send(
+          new DescribeStreamCommand({
+            StreamArn: arn,
+            ...(last === undefined ? {} : { ExclusiveStartShardId: last }),
+          }),
+          signal === undefined ? {} : { abortSignal: signal },
+        );
+        for (const shard of page?.Shards ?? []) {
+          if (shard.ShardId !== undefined)
+            shards.push({ id: shard.ShardId, parent: shard.ParentShardId ?? null });
+        }
+        last = page?.LastEvaluatedShardId;
+      } while (last !== undefined);
+      return { arn, shards };
+    },
+
+    openIterator: async (arn, shard, after, signal) => {
+      try {
+        const { ShardIterator: iterator } = await streams.send(
+          new GetShardIteratorCommand({
+            StreamArn: arn,
+            ShardId: shard,
+            ...(after === null
+              ? { ShardIteratorType: "TRIM_HORIZON" as const }
+              : { ShardIteratorType: "AFTER_SEQUENCE_NUMBER" as const, SequenceNumber: after }),
+          }),
+          signal === undefined ? {} : { abortSignal: signal },
+        );
+        return iterator === undefined ? { kind: "gone" } : { kind: "iterator", iterator };
+      } catch (error) {
+        const name = error instanceof Error ? error.name : "";
+        const kind = OUTCOME_OF[name];
+        if (kind === "trimmed" || kind === "gone") return { kind };
+        return { kind: "retry", why: error instanceof Error ? `${name}: ${error.message}` : String(error) };
+      }
+    },
+
+    getRecords: async (iterator, signal) => {
+      const { accessKeyId, secretAccessKey, sessionToken } = await credentials();
+      const signed = await new AwsV4Signer({
+        method: "POST",
+        url,
+        headers: {
+          "content-type": "application/x-amz-json-1.0",
+          "x-amz-target": "DynamoDBStreams_20120810.GetRecords",
+        },
+        body: JSON.stringify({ ShardIterator: iterator, Limit: RECORDS_MAX }),
+        accessKeyId,
+        secretAccessKey,
+        ...(sessionToken === undefined ? {} : { sessionToken }),
+        service: "dynamodb",
+        region: config.region,
+        cache: signingKeys,
+      }).sign();
+      const timeout = AbortSignal.timeout(REQUEST_TIMEOUT_MS);
+      let status: number;
+      let text: string;
+      try {
+        const answer = await fetch(signed.url, {
+          method: signed.method,
+          headers: signed.headers,
+          body: signed.body ?? null,
+          signal: signal === undefined ? timeout : AbortSignal.any([signal, timeout]),
+        });
+        status = answer.status;
+        text = await answer.text();
+      } catch (error) {
+        return { kind: "retry", why: error instanceof Error ? describe(error) : String(error) };
+      }
+      return parsePage(status, text);
+    },
+  };
+}
+
+const describe = (error: Error): string =>
+  error.cause instanceof Error ? `${error.message}: ${error.cause.message}` : error.message;
+
+/** A GetRecords answer. What is not understood is a retry with its reason, never an empty page. */
+export function parsePage(status: number, text: string): PageOutcome {
+  let json: { Records?: unknown; NextShardIterator?: unknown; __type?: string; message?: string };
+  try {
+    json = JSON.parse(text);
+  } catch {
+    return { kind: "retry", why: `HTTP ${status} with a body that is not JSON: ${text.slice(0, 100)}` };
+  }
+  if (status === 200 && Array.isArray(json.Records)) {
+    const next = typeof json.NextShardIterator === "string" ? json.NextShardIterator : null;
+    return { kind: "page", page: { records: json.Records as StreamRecord[], next, bytes: text.length } };
+  }
+  const type = (json.__type ?? "").split("#").at(-1) ?? "";
+  const kind = OUTCOME_OF[type];
+  return kind === undefined
+    ? { kind: "retry", why: `HTTP ${status} ${type} ${json.message ?? ""}` }
+    : { kind };
+}
+
+async function streamArn(
+  client: DynamoDBClient,
+  config: StreamsConfig,
+  signal?: AbortSignal,
+): Promise<string> {
+  const at = config.endpoint ?? config.region;
+  const answer = await client
+    .send(
+      new DescribeTableCommand({ TableName: config.table }),
+      signal === undefined ? {} : { abortSignal: signal },
+    )
+    .catch((error: unknown) => {
+      const name = error instanceof Error ? error.name : "";
+      if (name === "ResourceNotFoundException") {
+        throw new VarveError(
+          "no_table",
+          `there is no table ${config.table} at ${at}.`,
+          "Check DYNAMODB_TABLE, AWS_REGION and DYNAMODB_ENDPOINT; `npm start` makes the table on one machine.",
+          error,
+        );
+      }
+      throw new VarveError(
+        "table_unreachable",
+        `DescribeTable ${config.table} failed at ${at}: ${error instanceof Error ? error.message || name : String(error)}`,
+        "Check that the endpoint is up (DYNAMODB_ENDPOINT), and the credentials.",
+        error,
+      );
+    });
+  const arn = answer.Table?.LatestStreamArn;
+  const view = answer.Table?.StreamSpecification?.StreamViewType;
+  if (arn === undefined) {
+    throw new VarveError(
+      "no_stream",
+      `table ${config.table} has no stream.`,
+      "Enable it: aws dynamodb update-table --table-name " +
+        `${config.table} --stream-specification StreamEnabled=true,StreamViewType=NEW_IMAGE`,
+    );
+  }
+  if (view !== undefined && view !== "NEW_IMAGE" && view !== "NEW_AND_OLD_IMAGES") {
+    throw new VarveError(
+      "wrong_stream_view",
+      `the stream of ${config.table} shows ${view}; Varve needs NEW_IMAGE.`,
+      "Disable the stream and enable it again with StreamViewType=NEW_IMAGE.",
+    );
+  }
+  return arn;
+}

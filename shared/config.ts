@@ -1,0 +1,111 @@
+/** The compactor's settings, from the environment. */
+import { z } from "zod";
+import type { S3Config } from "./aws/s3.ts";
+import { VarveError } from "./errors.ts";
+import { parseRoot } from "./keys.ts";
+
+const UNITS: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
+const SIZES: Readonly<Record<string, number>> = { KB: 1024, MB: 1024 ** 2, GB: 1024 ** 3 };
+
+/** `500ms`, `1s`, `5m`, `2h`, `7d` in ms; null when it is none of these. */
+export function parseDurationMs(text: string): number | null {
+  const match = /^(\d+(?:\.\d+)?)(ms|s|m|h|d)$/.exec(text);
+  return match === null ? null : Math.round(Number(match[1]) * (UNITS[match[2] ?? ""] ?? 0));
+}
+
+const DURATION = z.string().transform((text, context) => {
+  const ms = parseDurationMs(text);
+  if (ms !== null && ms >= 10) return ms;
+  context.addIssue(`${JSON.stringify(text)} is not a duration of at least 10ms, such as 500ms, 1s or 5m`);
+  return z.NEVER;
+});
+const BYTES = z.string().transform((text, context) => {
+  const match = /^(\d+)(KB|MB|GB)$/.exec(text);
+  if (match !== null) return Number(match[1]) * (SIZES[match[2] ?? ""] ?? 0);
+  context.addIssue(`${JSON.stringify(text)} is not a size, such as 64MB`);
+  return z.NEVER;
+});
+const ROOT = z.string({ error: "is not set" }).transform((address, context) => {
+  const root = parseRoot(address);
+  if (root !== null) return { address, ...root };
+  context.addIssue(`${JSON.stringify(address)} is not an address such as s3://bucket/prefix/region/table`);
+  return z.NEVER;
+});
+
+/** What every program that reads or writes a changelog needs to know. */
+export const CHANGELOG_ENV = z.object({
+  VARVE_CHANGELOG: ROOT,
+  S3_ENDPOINT: z.url().optional(),
+  S3_REGION: z.string().optional(),
+  S3_ACCESS_KEY_ID: z.string().optional(),
+  S3_SECRET_ACCESS_KEY: z.string().optional(),
+  AWS_REGION: z.string().default("us-east-1"),
+});
+
+export const TABLE_ENV = z.object({
+  DYNAMODB_TABLE: z.string({ error: "is not set" }).min(1),
+  DYNAMODB_ENDPOINT: z.url().optional(),
+  /** Where the table's stream is served, when not at DYNAMODB_ENDPOINT. */
+  DYNAMODB_STREAMS_ENDPOINT: z.url().optional(),
+  AWS_REGION: z.string().default("us-east-1"),
+});
+
+const COMPACTOR_ENV = CHANGELOG_ENV.extend(TABLE_ENV.shape).extend({
+  VARVE_FLUSH: DURATION.default(60_000),
+  VARVE_FLUSH_BYTES: BYTES.default(64 * 1024 ** 2),
+  /** How long nothing may happen before the watermark is committed on its own. */
+  VARVE_HEARTBEAT: DURATION.optional(),
+  /** Between two GetRecords calls on a shard that has little new: shortest and longest. By default they follow the flush. */
+  VARVE_POLL_MIN: DURATION.optional(),
+  VARVE_POLL_MAX: DURATION.optional(),
+});
+export type CompactorConfig = z.infer<typeof COMPACTOR_ENV>;
+
+const between = (least: number, value: number, most: number): number =>
+  Math.min(most, Math.max(least, value));
+
+/** How long an idle log may stay without a commit, ms. */
+export const heartbeatMs = (config: CompactorConfig): number =>
+  config.VARVE_HEARTBEAT ?? between(10_000, config.VARVE_FLUSH * 10, 60_000);
+
+/** Poll delays, ms: between an eighth and a half of the flush interval unless they are set. */
+export const pollDelays = (config: CompactorConfig): { readonly minMs: number; readonly maxMs: number } => ({
+  minMs: config.VARVE_POLL_MIN ?? between(100, config.VARVE_FLUSH / 8, 1000),
+  maxMs: config.VARVE_POLL_MAX ?? between(100, config.VARVE_FLUSH / 2, 60_000),
+});
+
+/** Parses `environment` by `schema`; every wrong variable is named in one error. */
+export function parseEnvironment<T>(
+  schema: z.ZodType<T>,
+  environment: Readonly<Record<string, string | undefined>>,
+): T {
+  const parsed = schema.safeParse(environment);
+  if (parsed.success) return parsed.data;
+  const lines = parsed.error.issues.map((issue) => `${issue.path.join(".")} ${issue.message}`);
+  throw new VarveError(
+    "bad_configuration",
+    `the configuration is not usable: ${lines.join("; ")}.`,
+    "Set these environment variables, or run `npm start` for a whole system on this machine. README.md lists them all.",
+  );
+}
+
+export const parseCompactorConfig = (
+  environment: Readonly<Record<string, string | undefined>>,
+): CompactorConfig => parseEnvironment(COMPACTOR_ENV, environment);
+
+type ChangelogEnvironment = z.infer<typeof CHANGELOG_ENV>;
+
+/** The changelog's store. Its credentials may differ from DynamoDB's (R2's always do). */
+export function s3ConfigOf(config: ChangelogEnvironment): S3Config {
+  const { S3_ACCESS_KEY_ID: accessKeyId, S3_SECRET_ACCESS_KEY: secretAccessKey } = config;
+  return {
+    bucket: config.VARVE_CHANGELOG.bucket,
+    prefix: config.VARVE_CHANGELOG.prefix,
+    region: config.S3_REGION ?? config.AWS_REGION,
+    endpoint: config.S3_ENDPOINT,
+    credentials:
+      accessKeyId === undefined || secretAccessKey === undefined
+        ? undefined
+        : { accessKeyId, secretAccessKey },
+  };
+}

@@ -1,0 +1,33 @@
+/** Every object key of a changelog, built and parsed here. Keys keep to `[A-Za-z0-9/_.=-]`, so none needs escaping. */
+import type { Level } from "./window.ts";
+import { dateOf } from "./window.ts";
+
+export const LOG_DIR = "_delta_log/";
+export const LAST_CHECKPOINT_KEY = "_delta_log/_last_checkpoint";
+
+const pad20 = (version: number): string => String(version).padStart(20, "0");
+
+export const commitKey = (version: number): string => `${LOG_DIR}${pad20(version)}.json`;
+export const checkpointKey = (version: number): string => `${LOG_DIR}${pad20(version)}.checkpoint.parquet`;
+
+export type LogKey = { readonly kind: "commit" | "checkpoint"; readonly version: number };
+
+export function parseLogKey(key: string): LogKey | null {
+  const match = /^_delta_log\/(\d{20})\.(json|checkpoint\.parquet)$/.exec(key);
+  if (match === null) return null;
+  return { kind: match[2] === "json" ? "commit" : "checkpoint", version: Number(match[1]) };
+}
+
+/** `data/dt=2026-11-23/0-20261123T131500Z-<unique>.parquet` */
+export function dataKey(level: Level, windowStartMs: number, unique: string): string {
+  const compact = `${new Date(windowStartMs).toISOString().slice(0, 19).replaceAll(/[-:]/g, "")}Z`;
+  return `data/dt=${dateOf(windowStartMs)}/${level}-${compact}-${unique}.parquet`;
+}
+
+/** A changelog's address: `s3://bucket/prefix`. Null when the text is not one. */
+export function parseRoot(address: string): { readonly bucket: string; readonly prefix: string } | null {
+  const match = /^s3:\/\/([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:\/([A-Za-z0-9/_.=-]*))?$/.exec(address);
+  if (match?.[1] === undefined) return null;
+  const prefix = (match[2] ?? "").replace(/\/+$/, "");
+  return { bucket: match[1], prefix: prefix === "" ? "" : `${prefix}/` };
+}

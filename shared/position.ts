@@ -1,0 +1,53 @@
+/**
+ * A shard's position: how far its changes are committed. It stands in the commit itself, as the
+ * domainMetadata `varve.shard.<shard id>`, and nowhere else.
+ */
+import { z } from "zod";
+import type { DomainMetadata } from "./delta.ts";
+import type { SequenceNumber } from "./sequence.ts";
+import { parseSequence } from "./sequence.ts";
+
+export const SHARD_DOMAIN = "varve.shard.";
+
+const SEQUENCE = z
+  .string()
+  .nullable()
+  .transform((value, context): SequenceNumber | null => {
+    if (value === null) return null;
+    const sequence = parseSequence(value);
+    if (sequence !== null) return sequence;
+    context.addIssue("not a sequence number");
+    return z.NEVER;
+  });
+
+const POSITION = z.object({
+  /** The position before this commit: what the batch was read from. */
+  from: SEQUENCE,
+  /** The last sequence number committed. Null: nothing yet, read from TRIM_HORIZON. */
+  seq: SEQUENCE,
+  /** The shard's watermark: every change of it up to here is in. UTC ms. */
+  at: z.number().int(),
+  parent: z.string().nullable(),
+  /** Read to its end. Its children may be read. */
+  done: z.boolean(),
+  stream: z.string(),
+});
+
+export type Position = Readonly<z.infer<typeof POSITION>>;
+/** A position while reading: `from` is only known once a batch is taken. */
+export type ReadPosition = Omit<Position, "from">;
+
+export const encodePosition = (shard: string, position: Position): DomainMetadata => ({
+  domain: SHARD_DOMAIN + shard,
+  configuration: JSON.stringify(position),
+  removed: false,
+});
+
+/** Null when the text is not a position. */
+export function parsePosition(configuration: string): Position | null {
+  try {
+    return POSITION.parse(JSON.parse(configuration));
+  } catch {
+    return null;
+  }
+}

@@ -1,0 +1,306 @@
+/**
+ * A snapshot: the log folded at a version. `applyCommit` is both the fold and the law: it gives the next
+ * snapshot and every invariant that the commit breaks. Writers run it before each commit, readers at each load.
+ *
+ * Invariants
+ * 1. Versions have no gap.
+ * 2. A shard's position only moves forward, and a commit's `from` equals the position before it.
+ * 3. No child shard has a position before its parent is done.
+ * 4. The watermark never goes back, never passes the last complete shard discovery or the least shard
+ *    watermark, and no row appears at or below one already published.
+ * 5. Rows committed = live + superseded + expired, as counts and as set checksums.
+ * 6. A file is added once and removed once.
+ */
+import { z } from "zod";
+import type { Add, Commit, MetaData, Protocol } from "./delta.ts";
+import type { Position } from "./position.ts";
+import { SHARD_DOMAIN, parsePosition } from "./position.ts";
+import { compareSequence } from "./sequence.ts";
+import type { Setsum } from "./setsum.ts";
+import { EMPTY_SETSUM, addSetsum, parseSetsum, subtractSetsum } from "./setsum.ts";
+import type { Level } from "./window.ts";
+import { LEVELS } from "./window.ts";
+
+export const LOG_DOMAIN = "varve.log";
+export const GAP_DOMAIN = "varve.gap.";
+export const READER_VERSION_MAX = 1;
+
+export type Totals = { readonly rows: number; readonly sum: Setsum };
+export const NO_ROWS: Totals = { rows: 0, sum: EMPTY_SETSUM };
+
+export const addTotals = (a: Totals, b: Totals): Totals => ({
+  rows: a.rows + b.rows,
+  sum: addSetsum(a.sum, b.sum),
+});
+export const subtractTotals = (a: Totals, b: Totals): Totals => ({
+  rows: a.rows - b.rows,
+  sum: subtractSetsum(a.sum, b.sum),
+});
+
+const SETSUM = z.string().transform((value, context): Setsum => {
+  const sum = parseSetsum(value);
+  if (sum !== null) return sum;
+  context.addIssue("not a set checksum");
+  return z.NEVER;
+});
+const TOTALS = z.object({ rows: z.number().int(), sum: SETSUM });
+
+const LOG_STATE = z.object({
+  /** W: every change up to here is in. UTC ms; 0 before the first. */
+  watermarkMs: z.number().int(),
+  /** When the last complete discovery of shards began. UTC ms. */
+  discoveredMs: z.number().int(),
+  /** Changes that all the rows ever committed stand for. */
+  changes: z.number().int(),
+  committed: TOTALS,
+  superseded: TOTALS,
+  expired: TOTALS,
+});
+export type LogState = Readonly<z.infer<typeof LOG_STATE>>;
+
+const GAP = z.object({
+  shard: z.string(),
+  /** What is missing lies after this position, null: from the shard's start. */
+  after: z.string().nullable(),
+  /** The first change kept after the gap, null while not known. */
+  reason: z.string(),
+  detectedMs: z.number().int(),
+});
+export type Gap = Readonly<z.infer<typeof GAP>>;
+
+const STATS = z.object({
+  numRecords: z.number().int(),
+  minValues: z.looseObject({ changed_ms: z.number() }),
+  maxValues: z.looseObject({ changed_ms: z.number() }),
+});
+
+/** A live data file. */
+export type DataFile = {
+  readonly path: string;
+  readonly level: Level;
+  readonly windowStartMs: number;
+  readonly sizeBytes: number;
+  readonly totals: Totals;
+  readonly changes: number;
+  readonly minChangedMs: number;
+  readonly maxChangedMs: number;
+  /** SHA-256 of the file's bytes, hex. */
+  readonly sha256: string;
+  readonly add: Add;
+};
+
+export type Snapshot = {
+  readonly version: number;
+  readonly timestampMs: number;
+  readonly protocol: Protocol;
+  readonly metaData: MetaData;
+  readonly files: ReadonlyMap<string, DataFile>;
+  /** Removed files and when, ms: they may still lie in the store. */
+  readonly removed: ReadonlyMap<string, number>;
+  readonly shards: ReadonlyMap<string, Position>;
+  readonly gaps: ReadonlyMap<string, Gap>;
+  readonly log: LogState;
+  readonly live: Totals;
+};
+
+export const EMPTY_LOG: LogState = {
+  watermarkMs: 0,
+  discoveredMs: 0,
+  changes: 0,
+  committed: NO_ROWS,
+  superseded: NO_ROWS,
+  expired: NO_ROWS,
+};
+
+export type Violation = {
+  readonly invariant: 1 | 2 | 3 | 4 | 5 | 6;
+  readonly version: number;
+  readonly what: string;
+};
+export type Applied = { readonly snapshot: Snapshot; readonly violations: readonly Violation[] };
+
+/** Null when the add's tags or statistics are not those of a file of ours. */
+export function parseDataFile(add: Add): DataFile | null {
+  const level = LEVELS.find((known) => String(known) === add.tags?.["level"]);
+  const sum = parseSetsum(add.tags?.["setsum"] ?? "");
+  const windowStartMs = Number(add.tags?.["window"]);
+  const changes = Number(add.tags?.["changes"]);
+  let stats: z.infer<typeof STATS>;
+  try {
+    stats = STATS.parse(JSON.parse(add.stats ?? ""));
+  } catch {
+    return null;
+  }
+  if (
+    level === undefined ||
+    sum === null ||
+    !Number.isSafeInteger(windowStartMs) ||
+    !Number.isSafeInteger(changes)
+  )
+    return null;
+  return {
+    path: add.path,
+    level,
+    windowStartMs,
+    sizeBytes: add.size,
+    totals: { rows: stats.numRecords, sum },
+    changes,
+    minChangedMs: stats.minValues.changed_ms,
+    maxChangedMs: stats.maxValues.changed_ms,
+    sha256: add.tags?.["sha256"] ?? "",
+    add,
+  };
+}
+
+/** Shards that hold the watermark back: those not read to the end, and those whose children are not known yet. */
+export function holdingShards(
+  shards: ReadonlyMap<string, Position>,
+): readonly (readonly [string, Position])[] {
+  const parents = new Set([...shards.values()].map((position) => position.parent));
+  return [...shards].filter(([shard, position]) => !position.done || !parents.has(shard));
+}
+
+/** The highest watermark that these positions allow. */
+export function watermarkOf(shards: ReadonlyMap<string, Position>, discoveredMs: number): number {
+  return holdingShards(shards).reduce((least, [, position]) => Math.min(least, position.at), discoveredMs);
+}
+
+/** Applies one commit. `before` is null for version 0. Never throws: what is wrong is in `violations`. */
+export function applyCommit(before: Snapshot | null, commit: Commit): Applied {
+  const { version } = commit;
+  const violations: Violation[] = [];
+  const broken = (invariant: Violation["invariant"], what: string): void => {
+    violations.push({ invariant, version, what });
+  };
+
+  if (version !== (before?.version ?? -1) + 1) {
+    broken(1, `version ${version} follows ${before === null ? "nothing" : before.version}`);
+  }
+
+  const files = new Map(before?.files);
+  const removed = new Map(before?.removed);
+  const shards = new Map(before?.shards);
+  const gaps = new Map(before?.gaps);
+  let protocol = before?.protocol ?? { minReaderVersion: 0, minWriterVersion: 0 };
+  let metaData = before?.metaData;
+  let log = before?.log ?? EMPTY_LOG;
+  let live = before?.live ?? NO_ROWS;
+  let committed = log.committed;
+  let changes = log.changes;
+  const publishedMs = log.watermarkMs;
+
+  for (const action of commit.actions) {
+    if ("add" in action) {
+      const file = parseDataFile(action.add);
+      if (file === null) {
+        broken(5, `${action.add.path} carries no level, window, row count or set checksum`);
+        continue;
+      }
+      if (files.has(file.path) || removed.has(file.path)) broken(6, `${file.path} is added a second time`);
+      files.set(file.path, file);
+      live = addTotals(live, file.totals);
+      if (!action.add.dataChange) continue;
+      committed = addTotals(committed, file.totals);
+      changes += file.changes;
+      if (file.minChangedMs <= publishedMs) {
+        broken(
+          4,
+          `${file.path} holds a row at ${file.minChangedMs}, but the watermark was ${publishedMs} already`,
+        );
+      }
+    } else if ("remove" in action) {
+      const file = files.get(action.remove.path);
+      if (file === undefined) {
+        broken(6, `${action.remove.path} is removed, but is not a live file`);
+        continue;
+      }
+      files.delete(file.path);
+      removed.set(file.path, action.remove.deletionTimestamp ?? commit.info.timestamp);
+      live = subtractTotals(live, file.totals);
+    } else if ("domainMetadata" in action) {
+      const { domain, configuration } = action.domainMetadata;
+      if (domain === LOG_DOMAIN) {
+        const next = parseJson(LOG_STATE, configuration);
+        if (next === null) broken(5, "the totals cannot be read");
+        else log = next;
+      } else if (domain.startsWith(SHARD_DOMAIN)) {
+        const shard = domain.slice(SHARD_DOMAIN.length);
+        const next = parsePosition(configuration);
+        if (next === null) {
+          broken(2, `the position of ${shard} cannot be read`);
+          continue;
+        }
+        for (const what of checkMove(shards.get(shard), next)) broken(2, `${shard}: ${what}`);
+        shards.set(shard, next);
+      } else if (domain.startsWith(GAP_DOMAIN)) {
+        const gap = parseJson(GAP, configuration);
+        if (gap === null) broken(2, `gap ${domain} cannot be read`);
+        else gaps.set(domain.slice(GAP_DOMAIN.length), gap);
+      }
+    } else if ("metaData" in action) metaData = action.metaData;
+    else if ("protocol" in action) protocol = action.protocol;
+  }
+
+  for (const [shard, position] of shards) {
+    const parent = position.parent === null ? undefined : shards.get(position.parent);
+    if (position.seq !== null && parent !== undefined && !parent.done) {
+      broken(3, `${shard} is at ${position.seq}, but its parent ${position.parent} is not done`);
+    }
+  }
+  if (log.watermarkMs < publishedMs)
+    broken(4, `the watermark goes back from ${publishedMs} to ${log.watermarkMs}`);
+  const limitMs = watermarkOf(shards, log.discoveredMs);
+  if (log.watermarkMs > limitMs)
+    broken(4, `the watermark ${log.watermarkMs} is past ${limitMs}, what the shards allow`);
+  if (!equalTotals(log.committed, committed)) {
+    broken(
+      5,
+      `it says ${log.committed.rows} rows are committed, its files make it ${committed.rows}, or their checksum differs`,
+    );
+  }
+  if (log.changes !== changes)
+    broken(5, `it says ${log.changes} changes are committed, its files make it ${changes}`);
+  if (!equalTotals(log.committed, addTotals(live, addTotals(log.superseded, log.expired)))) {
+    broken(
+      5,
+      `committed ${log.committed.rows} is not live ${live.rows} + superseded ${log.superseded.rows} + expired ${log.expired.rows}, or their checksums differ`,
+    );
+  }
+  if (metaData === undefined) {
+    broken(1, "there is no metaData");
+    metaData = {
+      id: "",
+      format: { provider: "parquet" },
+      schemaString: "",
+      partitionColumns: [],
+      configuration: {},
+    };
+  }
+
+  const timestampMs = commit.info.inCommitTimestamp;
+  return {
+    snapshot: { version, timestampMs, protocol, metaData, files, removed, shards, gaps, log, live },
+    violations,
+  };
+}
+
+function checkMove(before: Position | undefined, next: Position): string[] {
+  const wrong: string[] = [];
+  const seq = before?.seq ?? null;
+  if (next.from !== seq) wrong.push(`the batch was read from ${next.from}, but the position is ${seq}`);
+  if (compareSequence(next.seq, seq) < 0) wrong.push(`the position goes back from ${seq} to ${next.seq}`);
+  if (before !== undefined && next.at < before.at)
+    wrong.push(`its watermark goes back from ${before.at} to ${next.at}`);
+  if (before?.done && (!next.done || next.seq !== seq)) wrong.push("it is done, and moves again");
+  return wrong;
+}
+
+export const equalTotals = (a: Totals, b: Totals): boolean => a.rows === b.rows && a.sum === b.sum;
+
+function parseJson<T>(schema: z.ZodType<T>, json: string): T | null {
+  try {
+    return schema.parse(JSON.parse(json));
+  } catch {
+    return null;
+  }
+}
