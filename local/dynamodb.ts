@@ -11,9 +11,9 @@ import {
 } from "@aws-sdk/client-dynamodb";
 import { VarveError, describeError } from "../shared/errors.ts";
 
-const { resolve } = createRequire(import.meta.url);
+const fromHere = createRequire(import.meta.url);
 
-export function dynoxideBinary(resolvePath: (name: string) => string = resolve): string {
+export function dynoxideBinary(resolvePath: (name: string) => string = fromHere.resolve): string {
   try {
     return resolvePath("@dynoxide/linux-x64/dynoxide");
   } catch (error) {
