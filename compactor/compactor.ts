@@ -6,6 +6,7 @@
  * committed one after the other. When the log turns out to have moved under a batch, the session ends, all
  * that was read is dropped, and the next one resumes from the positions in the log.
  */
+import { CHECKPOINT_EVERY, writeCheckpoint } from "../shared/checkpoint.ts";
 import type { Clock } from "../shared/clock.ts";
 import type { Commit } from "../shared/delta.ts";
 import { describeError, VarveError } from "../shared/errors.ts";
@@ -107,6 +108,7 @@ async function session(
   let snapshot = opened;
   let fault: unknown;
   let committedAtMs = clock.nowMs();
+  let checkpointing = Promise.resolve();
 
   const startReaders = (): void => {
     if (reading.signal.aborted) return;
@@ -136,6 +138,17 @@ async function session(
     }
   };
 
+  const checkpoint = (tip: Snapshot): void => {
+    if (tip.version % CHECKPOINT_EVERY !== 0) return;
+    checkpointing = checkpointing.then(() =>
+      writeCheckpoint(deps.store, tip).then(
+        () => log.info("checkpoint", { version: tip.version, files: tip.files.size }),
+        (error: unknown) =>
+          log.warn("checkpoint failed", { version: tip.version, why: describeError(error) }),
+      ),
+    );
+  };
+
   const due = (): boolean => {
     const first = buffer.firstRowAtMs;
     const nowMs = clock.nowMs();
@@ -160,6 +173,7 @@ async function session(
     snapshot = outcome.snapshot;
     committedAtMs = clock.nowMs();
     log.info("committed", commitFields(snapshot, files, batch));
+    checkpoint(snapshot);
     for (const [shard, position] of batch.positions) if (position.done) readers.delete(shard);
     startReaders();
     return null;
@@ -181,6 +195,7 @@ async function session(
     reading.abort();
     signal.removeEventListener("abort", stop);
     await Promise.all(readers.values());
+    await checkpointing;
   }
 }
 

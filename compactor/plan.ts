@@ -1,7 +1,7 @@
 /** From a batch to a commit. Pure: what is read and written stands in committer.ts. */
 import { VarveError } from "../shared/errors.ts";
 import type { Action, Commit } from "../shared/delta.ts";
-import { createTableActions } from "../shared/delta.ts";
+import { createTableActions, domainAction } from "../shared/delta.ts";
 import { dataKey } from "../shared/keys.ts";
 import type { Position } from "../shared/position.ts";
 import { encodePosition } from "../shared/position.ts";
@@ -49,7 +49,10 @@ export function planCreate(
   tableId: string,
   { txnId, nowMs }: CommitIdentity,
 ): { readonly commit: Commit; readonly next: Snapshot } {
-  const actions: Action[] = [...createTableActions(tableId, nowMs, {}), logAction(EMPTY_LOG)];
+  const actions: Action[] = [
+    ...createTableActions(tableId, nowMs, {}),
+    logAction({ ...EMPTY_LOG, committedMs: nowMs }),
+  ];
   const info = {
     timestamp: nowMs,
     inCommitTimestamp: nowMs,
@@ -79,8 +82,8 @@ export function planCommit(snapshot: Snapshot, change: Change, { txnId, nowMs }:
       };
     }
   }
-  const log = nextLog(snapshot, change, positions);
-  const timestampMs = Math.max(nowMs, snapshot.timestampMs + 1);
+  const timestampMs = Math.max(nowMs, snapshot.log.committedMs + 1);
+  const log = nextLog(snapshot, change, positions, timestampMs);
   const rows = change.files.reduce((sum, { file }) => sum + file.totals.rows, 0);
   const info = {
     timestamp: nowMs,
@@ -95,18 +98,24 @@ export function planCommit(snapshot: Snapshot, change: Change, { txnId, nowMs }:
   const actions: Action[] = [
     ...change.files.map((file) => addAction(file, nowMs)),
     ...[...positions].map(([shard, position]) => ({ domainMetadata: encodePosition(shard, position) })),
-    ...change.gaps.map((gap, index) => domain(`${GAP_DOMAIN}${snapshot.version + 1}.${index}`, gap)),
+    ...change.gaps.map((gap, index) => domainAction(`${GAP_DOMAIN}${snapshot.version + 1}.${index}`, gap)),
     logAction(log),
   ];
   return { kind: "commit", ...sound(snapshot, { version: snapshot.version + 1, info, actions }) };
 }
 
-function nextLog(snapshot: Snapshot, change: Change, positions: ReadonlyMap<string, Position>): LogState {
+function nextLog(
+  snapshot: Snapshot,
+  change: Change,
+  positions: ReadonlyMap<string, Position>,
+  committedMs: number,
+): LogState {
   const { log } = snapshot;
   const discoveredMs = Math.max(log.discoveredMs, change.discoveredMs ?? 0);
   const limitMs = watermarkOf(new Map([...snapshot.shards, ...positions]), discoveredMs);
   return {
     ...log,
+    committedMs,
     discoveredMs,
     watermarkMs: Math.max(log.watermarkMs, limitMs),
     changes: change.files.reduce((sum, { file }) => sum + file.changes, log.changes),
@@ -134,10 +143,7 @@ function addAction({ path, windowStartMs, sizeBytes, file }: UploadedFile, nowMs
   };
 }
 
-const domain = (name: string, configuration: unknown): Action => ({
-  domainMetadata: { domain: name, configuration: JSON.stringify(configuration), removed: false },
-});
-const logAction = (log: LogState): Action => domain(LOG_DOMAIN, log);
+const logAction = (log: LogState): Action => domainAction(LOG_DOMAIN, log);
 
 /** A plan that breaks an invariant is a bug of ours: it is never written. */
 function sound(

@@ -78,12 +78,16 @@ export const encodeCommit = (commit: Commit): string =>
 
 export function parseCommit(version: number, entry: string): Commit {
   const lines = entry.split("\n").filter((line) => line !== "");
-  const [first, ...rest] = lines.map((line) => parseAction(version, line));
+  const [first, ...rest] = parseActions(version, lines);
   if (first === undefined || !("commitInfo" in first)) {
     throw badEntry(version, "its first action is not commitInfo");
   }
   return { version, info: first.commitInfo, actions: rest };
 }
+
+/** @param version of the entry or checkpoint that the lines are from, for the error */
+export const parseActions = (version: number, lines: readonly string[]): Action[] =>
+  lines.map((line) => parseAction(version, line));
 
 function parseAction(version: number, line: string): Action {
   let json: unknown;
@@ -127,6 +131,11 @@ export const COLUMNS: readonly Field[] = [
   { name: "image", type: "string" },
 ];
 export const PARTITION_COLUMN: Field = { name: "dt", type: "date" };
+
+/** What is ours in the log: a named JSON value that checkpoints keep. */
+export const domainAction = (domain: string, configuration: unknown): Action => ({
+  domainMetadata: { domain, configuration: JSON.stringify(configuration), removed: false },
+});
 
 /** The actions of version 0. */
 export function createTableActions(

@@ -1,6 +1,7 @@
 /** Reading the log: entries by version, and the snapshot at its tip. */
 import type { Commit } from "./delta.ts";
 import { parseCommit } from "./delta.ts";
+import { readCheckpoint } from "./checkpoint.ts";
 import { VarveError } from "./errors.ts";
 import { LOG_DIR, commitKey, parseLogKey } from "./keys.ts";
 import type { Snapshot, Violation } from "./snapshot.ts";
@@ -57,13 +58,13 @@ export async function replay(
   return tip === null ? null : { snapshot: tip, violations };
 }
 
-/** The snapshot at the tip; null when there is no log. Throws when the log breaks an invariant. */
+/** The snapshot at the tip, from `known` or the last checkpoint on; null when there is no log. Throws when the log breaks an invariant. */
 export async function loadSnapshot(
   store: ObjectStore,
   known?: Snapshot,
   signal?: AbortSignal,
 ): Promise<Snapshot | null> {
-  const loaded = await replay(store, known ?? null, signal);
+  const loaded = await replay(store, known ?? (await readCheckpoint(store, signal)), signal);
   if (loaded === null) return null;
   assertSound(loaded.violations);
   const { protocol } = loaded.snapshot;

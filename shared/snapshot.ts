@@ -12,7 +12,7 @@
  * 6. A file is added once and removed once.
  */
 import { z } from "zod";
-import type { Add, Commit, MetaData, Protocol } from "./delta.ts";
+import type { Action, Add, Commit, MetaData, Protocol } from "./delta.ts";
 import type { Position } from "./position.ts";
 import { SHARD_DOMAIN, parsePosition } from "./position.ts";
 import { compareSequence } from "./sequence.ts";
@@ -46,6 +46,8 @@ const SETSUM = z.string().transform((value, context): Setsum => {
 const TOTALS = z.object({ rows: z.number().int(), sum: SETSUM });
 
 const LOG_STATE = z.object({
+  /** The commit's time, strictly ascending. UTC ms. */
+  committedMs: z.number().int(),
   /** W: every change up to here is in. UTC ms; 0 before the first. */
   watermarkMs: z.number().int(),
   /** When the last complete discovery of shards began. UTC ms. */
@@ -91,7 +93,6 @@ export type DataFile = {
 
 export type Snapshot = {
   readonly version: number;
-  readonly timestampMs: number;
   readonly protocol: Protocol;
   readonly metaData: MetaData;
   readonly files: ReadonlyMap<string, DataFile>;
@@ -104,6 +105,7 @@ export type Snapshot = {
 };
 
 export const EMPTY_LOG: LogState = {
+  committedMs: 0,
   watermarkMs: 0,
   discoveredMs: 0,
   changes: 0,
@@ -277,10 +279,48 @@ export function applyCommit(before: Snapshot | null, commit: Commit): Applied {
     };
   }
 
-  const timestampMs = commit.info.inCommitTimestamp;
+  if (
+    log.committedMs !== commit.info.inCommitTimestamp ||
+    log.committedMs <= (before?.log.committedMs ?? -1)
+  ) {
+    broken(1, `its time ${commit.info.inCommitTimestamp} is not after that of the version before`);
+  }
   return {
-    snapshot: { version, timestampMs, protocol, metaData, files, removed, shards, gaps, log, live },
+    snapshot: { version, protocol, metaData, files, removed, shards, gaps, log, live },
     violations,
+  };
+}
+
+/**
+ * The snapshot that a checkpoint's actions come to. Its history is not in it, so only what stands is checked.
+ * Null when it is not whole: the log is then read from its start.
+ */
+export function restoreSnapshot(version: number, actions: readonly Action[]): Snapshot | null {
+  const log = actions.find(
+    (action) => "domainMetadata" in action && action.domainMetadata.domain === LOG_DOMAIN,
+  );
+  if (log === undefined) return null;
+  const before: Snapshot = {
+    version: version - 1,
+    protocol: { minReaderVersion: 0, minWriterVersion: 0 },
+    metaData: { id: "", format: { provider: "" }, schemaString: "", partitionColumns: [], configuration: {} },
+    files: new Map(),
+    removed: new Map(),
+    shards: new Map(),
+    gaps: new Map(),
+    log: EMPTY_LOG,
+    live: NO_ROWS,
+  };
+  const removals = actions.flatMap((action) => ("remove" in action ? [action.remove] : []));
+  const standing = actions.filter((action) => !("remove" in action));
+  const info = { inCommitTimestamp: 0, timestamp: 0, operation: "CHECKPOINT", txnId: "" };
+  const { snapshot } = applyCommit(before, { version, info, actions: standing });
+  const { log: totals } = snapshot;
+  const accounted = addTotals(snapshot.live, addTotals(totals.superseded, totals.expired));
+  if (!equalTotals(totals.committed, accounted)) return null;
+  return {
+    ...snapshot,
+    removed: new Map(removals.map(({ path, deletionTimestamp }) => [path, deletionTimestamp ?? 0])),
   };
 }
 
