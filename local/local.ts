@@ -1,8 +1,10 @@
 /** `varve local`: the whole system on one machine, as four child processes. */
 import { rmSync } from "node:fs";
-import { relative, resolve } from "node:path";
+import { relative } from "node:path";
 import { DynamoDBClient } from "@aws-sdk/client-dynamodb";
-import { killLeftovers, loadState, lockDataDir, writePrivately } from "./data-dir.ts";
+import { parseDurationMs } from "../shared/config.ts";
+import { VarveError } from "../shared/errors.ts";
+import { killLeftovers, loadState, lockDataDir, openDataDir, writePrivately } from "./data-dir.ts";
 import { ensureTable, makeStreamIndexes } from "./dynamodb.ts";
 import {
   afterCompactorLine,
@@ -45,7 +47,8 @@ const PARENT_MS = 500;
 
 /** Runs until `signal` aborts; throws when the system cannot be brought up. */
 export async function runLocal(options: LocalOptions, signal: AbortSignal): Promise<void> {
-  const dataDir = resolve(options.dataDir);
+  checkFlush(options.flush);
+  const dataDir = openDataDir(options.dataDir);
   const screen = openScreen(process.stdout, process.stderr);
   const unlock = lockDataDir(dataDir);
   const parts = new Map<PartName, Part>();
@@ -154,6 +157,15 @@ async function orphaned(): Promise<void> {
       setTimeout(resolveWait, PARENT_MS).unref();
     });
   }
+}
+
+function checkFlush(flush: string): void {
+  if (parseDurationMs(flush) !== null) return;
+  throw new VarveError(
+    "bad_flush",
+    `${JSON.stringify(flush)} is not a duration.`,
+    "Give one such as 500ms, 1s or 5m: --flush 1s.",
+  );
 }
 
 async function choosePorts(edgePort: number): Promise<Ports> {
