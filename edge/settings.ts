@@ -4,13 +4,16 @@
  */
 import type { Source } from "./sources.ts";
 
-/** `host` is where the SDK reached us, which is where it shall send. */
-export function segmentSettings(writeKey: string, host: string): object {
+/** `url` is where the SDK reached us, which is where it shall send. */
+export function segmentSettings(writeKey: string, url: URL): object {
+  // SDKs take https for granted; on one machine there is none.
+  const protocol = url.protocol === "http:" ? { protocol: "http" } : {};
   return {
     integrations: {
       "Segment.io": {
         apiKey: writeKey,
-        apiHost: `${host}/v1`,
+        apiHost: `${url.host}/v1`,
+        ...protocol,
         unbundledIntegrations: [],
         addBundledMetadata: true,
         versionSettings: { version: "4.4.7", componentTypes: ["browser"] },

@@ -49,7 +49,7 @@ async function settingsAnswer(
   const found = await findSource(writeKey, bindings, clock);
   if (found.kind === "refused") return answerRefused(request, found);
   if (kind === "rudder") return answerJson(request, 200, rudderSourceConfig(found.source, found.writeKey));
-  return answerJson(request, 200, segmentSettings(found.writeKey, new URL(request.url).host));
+  return answerJson(request, 200, segmentSettings(found.writeKey, new URL(request.url)));
 }
 
 function addReads(app: App, clock: Clock): void {
