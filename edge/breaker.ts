@@ -15,8 +15,8 @@ export type BreakerLimits = {
 
 export const BREAKER_LIMITS: BreakerLimits = {
   failuresMax: 3,
-  openMs: 5_000,
-  openMaxMs: 60_000,
+  openMs: 1_000,
+  openMaxMs: 30_000,
   probeMs: 15_000,
 };
 

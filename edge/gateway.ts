@@ -9,7 +9,7 @@ import { drainBody, readBody } from "./body.ts";
 import { BREAKER_LIMITS, createBreaker } from "./breaker.ts";
 import { parseConfig } from "./config.ts";
 import type { Bindings, Config } from "./config.ts";
-import { ingest, refused } from "./ingest.ts";
+import { ingest, refused, REQUEST_LIMITS } from "./ingest.ts";
 import type { Call, Ingested, Refused, Rejection } from "./ingest.ts";
 import { eventPut, rejectedPut } from "./items.ts";
 import type { Stamp } from "./items.ts";
@@ -23,11 +23,19 @@ import { TABLE_LIMITS, writeTable } from "./table.ts";
 import type { TableWork, Unwritable } from "./table.ts";
 
 /** What an isolate keeps between requests. */
-type Isolate = { readonly config: Config; readonly sites: readonly Site[]; inFlight: number };
+type Isolate = {
+  readonly config: Config;
+  readonly sites: readonly Site[];
+  /** Requests under way, and the bytes of their bodies. */
+  inFlight: number;
+  inFlightBytes: number;
+};
 
 const DYNAMO_TIMEOUT_MS = 2_500;
-/** An isolate has 128 MB, and a request may need half a megabyte several times over. */
-const IN_FLIGHT_MAX = 100;
+/** Past these more at once only makes each later: an isolate has one thread. */
+const IN_FLIGHT_MAX = 64;
+/** An isolate has 128 MB, and a body is in it as bytes, text, values and items. */
+const IN_FLIGHT_BYTES_MAX = 12 * 1024 * 1024;
 const isolates = new WeakMap<Bindings, Isolate>();
 
 function isolateOf(bindings: Bindings): Isolate {
@@ -46,7 +54,7 @@ function isolateOf(bindings: Bindings): Isolate {
       timeoutMs: DYNAMO_TIMEOUT_MS,
     }),
   }));
-  const isolate = { config, sites, inFlight: 0 };
+  const isolate = { config, sites, inFlight: 0, inFlightBytes: 0 };
   isolates.set(bindings, isolate);
   return isolate;
 }
@@ -207,6 +215,12 @@ async function handle(
   return take(call, request, parsed, authorised, isolate, bindings, clock);
 }
 
+/** A body whose length is not told may be as long as they come. */
+function bytesOf(request: Request): number {
+  const told = Number(request.headers.get("Content-Length") ?? REQUEST_LIMITS.bytesMax);
+  return Math.min(REQUEST_LIMITS.bytesMax, Number.isFinite(told) ? told : REQUEST_LIMITS.bytesMax);
+}
+
 /** Answers a request that sends events or objects. Past what an isolate can hold, it sheds. */
 export async function handleCall(
   call: Call,
@@ -215,15 +229,18 @@ export async function handleCall(
   clock: Clock,
 ): Promise<Response> {
   const isolate = isolateOf(bindings);
-  if (isolate.inFlight >= IN_FLIGHT_MAX) {
+  const bytes = bytesOf(request);
+  if (isolate.inFlight >= IN_FLIGHT_MAX || isolate.inFlightBytes + bytes > IN_FLIGHT_BYTES_MAX) {
     await drainBody(request);
     return answerRefused(request, busy, retryAfterS(clock));
   }
   isolate.inFlight += 1;
+  isolate.inFlightBytes += bytes;
   try {
     return await handle(call, request, isolate, bindings, clock);
   } finally {
     isolate.inFlight -= 1;
+    isolate.inFlightBytes -= bytes;
   }
 }
 

@@ -52,7 +52,8 @@ async function writeSite(
   const table = { dynamo: site.dynamo, name: site.region.table, clock, limits, budget };
   const outcome = await writeTable(table, work);
   if (outcome.failure === null) site.breaker.succeeded();
-  else site.breaker.failed(clock.nowMs());
+  // A region that throttles is alive: it is left alone only where its writes can go elsewhere.
+  else if (elsewhere || !outcome.failure.throttled) site.breaker.failed(clock.nowMs());
   return outcome;
 }
 

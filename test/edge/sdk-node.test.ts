@@ -61,7 +61,7 @@ test("rudder-sdk-node: gzip under another Content-Type", async () => {
   client.identify({ userId: "bob", traits: { plan: "free" } });
   client.track({ userId: "bob", event: "Paid", properties: { total: 1 } });
   client.page({ userId: "bob", name: "Home" });
-  client.flush();
+  await client.flush();
   expect(await until(async () => (await edge.items("rudder")).size >= 4, 10_000)).toBe(true);
   const items = await edge.items("rudder");
   expect(items.get("o#rudder#users#bob")).toMatchObject({ "p.plan": { S: "free" } });
