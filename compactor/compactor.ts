@@ -6,7 +6,7 @@
  * committed one after the other. When the log turns out to have moved under a batch, the session ends, all
  * that was read is dropped, and the next one resumes from the positions in the log.
  */
-import { CHECKPOINT_EVERY, writeCheckpoint } from "../shared/checkpoint.ts";
+import { CHECKPOINT_EVERY } from "../shared/checkpoint.ts";
 import type { Clock } from "../shared/clock.ts";
 import type { Commit } from "../shared/delta.ts";
 import { describeError, VarveError } from "../shared/errors.ts";
@@ -34,6 +34,8 @@ export type CompactorDeps = {
   readonly store: ObjectStore;
   readonly streams: Streams;
   readonly parquet: ParquetWriter;
+  /** Writes the checkpoint of a snapshot. */
+  readonly checkpoint: (snapshot: Snapshot) => Promise<void>;
   readonly clock: Clock;
   readonly log: CompactorLog;
   readonly flushMs: number;
@@ -141,7 +143,7 @@ async function session(
   const checkpoint = (tip: Snapshot): void => {
     if (tip.version % CHECKPOINT_EVERY !== 0) return;
     checkpointing = checkpointing.then(() =>
-      writeCheckpoint(deps.store, tip).then(
+      deps.checkpoint(tip).then(
         () => log.info("checkpoint", { version: tip.version, files: tip.files.size }),
         (error: unknown) =>
           log.warn("checkpoint failed", { version: tip.version, why: describeError(error) }),

@@ -1,5 +1,6 @@
 /** `varve compactor`: the entry point. */
 import { pino } from "pino";
+import { writeCheckpoint } from "../shared/checkpoint.ts";
 import { openS3Store } from "../shared/aws/s3.ts";
 import { systemClock } from "../shared/clock.ts";
 import { heartbeatMs, parseCompactorConfig, pollDelays, s3ConfigOf } from "../shared/config.ts";
@@ -26,6 +27,7 @@ export async function compactorMain(
       {
         store,
         parquet,
+        checkpoint: (snapshot) => writeCheckpoint(store, snapshot),
         streams: openStreams({
           table: config.DYNAMODB_TABLE,
           region: config.AWS_REGION,
