@@ -49,9 +49,9 @@ test.each(KILLS)(
 
 /** Posts batches without end, each again until it is answered 200, as an SDK does. */
 function startClient(tag: string, acknowledged: Set<string>): { readonly stop: () => Promise<void> } {
-  let running = true;
+  const stopping = new AbortController();
   const work = async (worker: number): Promise<void> => {
-    for (let batch = 0; running; batch += 1) {
+    for (let batch = 0; !stopping.signal.aborted; batch += 1) {
       const ids = Array.from({ length: 20 }, (_, index) => `${tag}-${worker}-${batch}-${index}`);
       const body = {
         batch: ids.map((messageId, index) =>
@@ -74,7 +74,7 @@ function startClient(tag: string, acknowledged: Set<string>): { readonly stop: (
   const workers = Promise.all([work(0), work(1)]);
   return {
     stop: async () => {
-      running = false;
+      stopping.abort();
       await workers;
     },
   };
