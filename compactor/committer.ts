@@ -22,17 +22,23 @@ export type CommitOutcome =
 const ATTEMPTS_MAX = 4;
 const RETRY_MS = 200;
 
-export async function putCommit(store: ObjectStore, commit: Commit, clock: Clock): Promise<CommitOutcome> {
+export async function putCommit(
+  store: ObjectStore,
+  commit: Commit,
+  clock: Clock,
+  signal?: AbortSignal,
+): Promise<CommitOutcome> {
   const key = commitKey(commit.version);
   const body = new TextEncoder().encode(encodeCommit(commit));
   let cause: unknown;
   for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt += 1) {
-    if (attempt > 0) await clock.sleep(RETRY_MS * 2 ** attempt * (0.5 + clock.random() / 2));
+    if (signal?.aborted) break;
+    if (attempt > 0) await clock.sleep(RETRY_MS * 2 ** attempt * (0.5 + clock.random() / 2), signal);
     try {
-      const put = await store.put(key, body, { kind: "if-absent" });
+      const put = await store.put(key, body, { kind: "if-absent" }, signal);
       if (put.kind === "stored") return { kind: "committed" };
       cause = put.kind === "unknown" ? put.cause : undefined;
-      const standing = await readCommit(store, commit.version);
+      const standing = await readCommit(store, commit.version, signal);
       if (standing === null) continue;
       if (standing.info.txnId === commit.info.txnId) return { kind: "committed" };
       return { kind: "conflicted", by: standing };

@@ -12,18 +12,18 @@ import type { Commit } from "../shared/delta.ts";
 import { describeError, VarveError } from "../shared/errors.ts";
 import { assertSound, loadSnapshot } from "../shared/log.ts";
 import type { Position } from "../shared/position.ts";
-import type { Snapshot } from "../shared/snapshot.ts";
+import type { Gap, Snapshot } from "../shared/snapshot.ts";
 import { applyCommit } from "../shared/snapshot.ts";
 import type { ObjectStore } from "../shared/store.ts";
 import type { Batch } from "./buffer.ts";
 import { WindowBuffer } from "./buffer.ts";
 import { putCommit } from "./committer.ts";
-import { newShards, readableShards } from "./lineage.ts";
+import { discoveryGaps, missingParents, newShards, readableShards } from "./lineage.ts";
 import type { ParquetWriter } from "./parquet.ts";
 import type { Change, UploadedFile } from "./plan.ts";
 import { flushKey, planCommit, planCreate } from "./plan.ts";
 import { readShard } from "./shard.ts";
-import type { Streams } from "./stream.ts";
+import type { ListedShard, Streams } from "./stream.ts";
 
 export type CompactorLog = {
   readonly info: (what: string, fields: Record<string, unknown>) => void;
@@ -35,7 +35,7 @@ export type CompactorDeps = {
   readonly streams: Streams;
   readonly parquet: ParquetWriter;
   /** Writes the checkpoint of a snapshot. */
-  readonly checkpoint: (snapshot: Snapshot) => Promise<void>;
+  readonly checkpoint: (snapshot: Snapshot, signal: AbortSignal) => Promise<void>;
   readonly clock: Clock;
   readonly log: CompactorLog;
   readonly flushMs: number;
@@ -51,42 +51,59 @@ const TICKS_PER_FLUSH = 20;
 const RETRY_MAX_MS = 4_000;
 /** How long a stopping compactor goes on trying to commit what it has read. */
 const DRAIN_MS = 15_000;
+/** Errors that trying again may mend. Any other of ours says what is wrong and stays so. */
+const PASSING = new Set(["store_unreadable", "log_not_made"]);
 
 /**
  * Runs until `signal` aborts; then commits what it has read, and returns. Throws when the table, its stream or
  * the changelog cannot be used at the start; later such faults are waited out.
  */
 export async function runCompactor(deps: CompactorDeps, signal: AbortSignal): Promise<void> {
-  await deps.streams.describe(signal);
-  let snapshot = await openLog(deps);
+  const drained = new AbortController();
+  const ended = new AbortController();
+  const drain = async (): Promise<void> => {
+    await deps.clock.sleep(DRAIN_MS, ended.signal);
+    drained.abort();
+  };
+  signal.addEventListener("abort", () => void drain(), { once: true });
+  try {
+    await deps.streams.describe(signal);
+    await runSessions(deps, drained.signal, signal);
+  } catch (error) {
+    if (!isCancelled(error, signal)) throw error;
+  } finally {
+    ended.abort();
+  }
+}
+
+/** A call that was cut short by the order to stop, not one that went wrong. */
+const isCancelled = (error: unknown, signal: AbortSignal): boolean =>
+  signal.aborted && !(error instanceof VarveError && !PASSING.has(error.code));
+
+/** @param giveUp aborts once the drain time after the abort of `signal` has passed */
+async function runSessions(deps: CompactorDeps, giveUp: AbortSignal, signal: AbortSignal): Promise<void> {
+  let snapshot = await openLog(deps, giveUp);
   deps.log.info("opened", { version: snapshot.version, watermark_ms: snapshot.log.watermarkMs });
-  const patience = patienceOf(deps.clock, signal);
   while (!signal.aborted) {
-    const ended = await session(deps, snapshot, patience, signal);
+    const ended = await session(deps, snapshot, giveUp, signal);
     if (ended.kind === "stopped") return;
     deps.log.warn("restarting from the log", { why: ended.why });
-    const reopened = await persist(deps, patience, "reading the log", () => openLog(deps));
+    const reopened = await persist(deps, giveUp, "reading the log", () => openLog(deps, giveUp));
     if (reopened === null) return;
     snapshot = reopened;
   }
 }
 
-/** False once the drain time after the abort has passed. */
-type Patience = () => boolean;
-
-function patienceOf(clock: Clock, signal: AbortSignal): Patience {
-  let abortedAtMs = Number.POSITIVE_INFINITY;
-  signal.addEventListener("abort", () => (abortedAtMs = clock.nowMs()), { once: true });
-  return () => clock.nowMs() < abortedAtMs + DRAIN_MS;
-}
-
 /** The snapshot at the tip. Makes the log when there is none. */
-export async function openLog({ store, clock }: Pick<CompactorDeps, "store" | "clock">): Promise<Snapshot> {
-  const snapshot = await loadSnapshot(store);
+export async function openLog(
+  { store, clock }: Pick<CompactorDeps, "store" | "clock">,
+  signal?: AbortSignal,
+): Promise<Snapshot> {
+  const snapshot = await loadSnapshot(store, undefined, signal);
   if (snapshot !== null) return snapshot;
   const { commit } = planCreate(clock.uuid(), { txnId: clock.uuid(), nowMs: clock.nowMs() });
-  const outcome = await putCommit(store, commit, clock);
-  const made = await loadSnapshot(store);
+  const outcome = await putCommit(store, commit, clock, signal);
+  const made = await loadSnapshot(store, undefined, signal);
   if (made !== null) return made;
   throw new VarveError(
     "log_not_made",
@@ -101,7 +118,7 @@ type Ended = { readonly kind: "stopped" } | { readonly kind: "stale"; readonly w
 async function session(
   deps: CompactorDeps,
   opened: Snapshot,
-  patience: Patience,
+  giveUp: AbortSignal,
   signal: AbortSignal,
 ): Promise<Ended> {
   const { clock, streams, log } = deps;
@@ -118,11 +135,8 @@ async function session(
 
   const startReaders = (): void => {
     if (reading.signal.aborted) return;
-    for (const shard of readableShards(snapshot.shards)) {
-      const position = snapshot.shards.get(shard);
-      if (readers.has(shard) || position === undefined) continue;
-      const parentAt = snapshot.shards.get(position.parent ?? "")?.at ?? 0;
-      const start = { ...position, at: Math.max(position.at, parentAt) };
+    for (const [shard, start] of readableShards(snapshot.shards)) {
+      if (readers.has(shard)) continue;
       const shardDeps = {
         streams,
         clock,
@@ -147,7 +161,7 @@ async function session(
   const checkpoint = (tip: Snapshot): void => {
     if (tip.version % CHECKPOINT_EVERY !== 0) return;
     checkpointing = checkpointing.then(() =>
-      deps.checkpoint(tip).then(
+      deps.checkpoint(tip, giveUp).then(
         () => log.info("checkpoint", { version: tip.version, files: tip.files.size }),
         (error: unknown) =>
           log.warn("checkpoint failed", { version: tip.version, why: describeError(error) }),
@@ -168,13 +182,18 @@ async function session(
 
   const flush = async (): Promise<Ended | null> => {
     const batch = buffer.take();
-    const discovery = discover(deps, snapshot);
-    const files = await upload(deps, batch, patience);
+    const [files, discovered] = await Promise.all([
+      upload(deps, batch, giveUp),
+      reading.signal.aborted ? NOTHING_FOUND : discover(deps, snapshot, reading.signal),
+    ]);
     if (files === null) return { kind: "stopped" };
-    const { found, discoveredMs } = await discovery;
-    const positions = new Map([...found, ...batch.positions]);
-    const change: Change = { files, positions, gaps: batch.gaps, discoveredMs };
-    const outcome = await commitChange(deps, snapshot, change, patience);
+    const change: Change = {
+      files,
+      positions: new Map([...discovered.found, ...batch.positions]),
+      gaps: [...batch.gaps, ...discovered.gaps],
+      discoveredMs: discovered.discoveredMs,
+    };
+    const outcome = await commitChange(deps, snapshot, change, giveUp);
     if (outcome.kind !== "committed") return outcome;
     snapshot = outcome.snapshot;
     committedAtMs = clock.nowMs();
@@ -211,28 +230,59 @@ function raise(fault: unknown): never {
 
 type Discovered = {
   readonly found: ReadonlyMap<string, Position>;
+  readonly gaps: readonly Gap[];
+  /** Undefined when the discovery was not complete. */
   readonly discoveredMs: number | undefined;
 };
+const NOTHING_FOUND: Discovered = { found: new Map(), gaps: [], discoveredMs: undefined };
 
 /** New shards, and when the discovery began. A discovery that fails only holds the watermark back. */
-async function discover({ streams, clock, log }: CompactorDeps, snapshot: Snapshot): Promise<Discovered> {
+async function discover(deps: CompactorDeps, snapshot: Snapshot, signal: AbortSignal): Promise<Discovered> {
+  const { streams, clock, log } = deps;
   const beganMs = clock.nowMs();
   try {
-    return { found: newShards(snapshot, await streams.describe()), discoveredMs: beganMs };
+    const listed = await streams.describe(signal);
+    const { gone, there } = await lookFor(deps, missingParents(snapshot, listed), signal);
+    const found = newShards(snapshot, listed, gone);
+    if (there.length > 0) {
+      log.warn("the list of shards is not whole", { missing: there.length, first: there[0] });
+      return { ...NOTHING_FOUND, found };
+    }
+    return { found, gaps: discoveryGaps(snapshot, found, beganMs), discoveredMs: beganMs };
   } catch (error) {
     log.warn("shard discovery failed", { why: describeError(error) });
-    return { found: new Map(), discoveredMs: undefined };
+    return NOTHING_FOUND;
   }
 }
 
+/** Asks for shards by name. What cannot be told is taken to be there. */
+async function lookFor(
+  { streams }: CompactorDeps,
+  shards: readonly ListedShard[],
+  signal: AbortSignal,
+): Promise<{ readonly gone: ReadonlySet<string>; readonly there: readonly string[] }> {
+  const gone = new Set<string>();
+  const there: string[] = [];
+  for (const { id, stream } of shards) {
+    const { kind } = await streams.openIterator(stream, id, null, signal);
+    if (kind === "gone" || kind === "trimmed") gone.add(id);
+    else there.push(id);
+  }
+  return { gone, there };
+}
+
 /** Writes a file a window and uploads it under a name never used before. Null when it gave up. */
-async function upload(deps: CompactorDeps, batch: Batch, patience: Patience): Promise<UploadedFile[] | null> {
+async function upload(
+  deps: CompactorDeps,
+  batch: Batch,
+  giveUp: AbortSignal,
+): Promise<UploadedFile[] | null> {
   const files: UploadedFile[] = [];
   for (const [windowStartMs, rows] of batch.windows) {
     const { bytes, ...file } = await deps.parquet.write(rows.values());
     const path = flushKey(windowStartMs, deps.clock.uuid());
-    const stored = await persist(deps, patience, `uploading ${path}`, async () => {
-      const put = await deps.store.put(path, bytes, { kind: "always" });
+    const stored = await persist(deps, giveUp, `uploading ${path}`, async () => {
+      const put = await deps.store.put(path, bytes, { kind: "always" }, giveUp);
       if (put.kind === "stored") return true;
       throw put.kind === "unknown" ? put.cause : new Error("the store refused it");
     });
@@ -249,7 +299,7 @@ async function commitChange(
   deps: CompactorDeps,
   opened: Snapshot,
   change: Change,
-  patience: Patience,
+  giveUp: AbortSignal,
 ): Promise<Committed> {
   const { store, clock, log } = deps;
   const mine = new Set<string>();
@@ -259,8 +309,8 @@ async function commitChange(
     mine.add(txnId);
     const plan = planCommit(snapshot, change, { txnId, nowMs: clock.nowMs() });
     if (plan.kind === "stale") return plan;
-    const outcome = await persist(deps, patience, `committing version ${plan.commit.version}`, async () => {
-      const put = await putCommit(store, plan.commit, clock);
+    const outcome = await persist(deps, giveUp, `committing version ${plan.commit.version}`, async () => {
+      const put = await putCommit(store, plan.commit, clock, giveUp);
       if (put.kind === "unknown") throw put.cause;
       return put;
     });
@@ -278,10 +328,10 @@ function follow(snapshot: Snapshot, commit: Commit): Snapshot {
   return applied.snapshot;
 }
 
-/** Does `work` until it succeeds. Null when patience ran out. */
+/** Does `work` until it succeeds. Null when `giveUp` aborted first. */
 async function persist<T>(
   { clock, log }: CompactorDeps,
-  patience: Patience,
+  giveUp: AbortSignal,
   what: string,
   work: () => Promise<T>,
 ): Promise<T | null> {
@@ -289,10 +339,11 @@ async function persist<T>(
     try {
       return await work();
     } catch (error) {
-      if (!patience()) return null;
+      if (giveUp.aborted) return null;
+      if (error instanceof VarveError && !PASSING.has(error.code)) throw error;
       const ms = Math.min(RETRY_MAX_MS, 200 * 2 ** Math.min(faults, 8)) * (0.5 + clock.random() / 2);
       log.warn(`${what} failed; trying again in ${Math.round(ms)} ms`, { why: describeError(error) });
-      await clock.sleep(ms);
+      await clock.sleep(ms, giveUp);
     }
   }
 }

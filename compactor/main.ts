@@ -27,7 +27,7 @@ export async function compactorMain(
       {
         store,
         parquet,
-        checkpoint: (snapshot) => writeCheckpoint(store, snapshot),
+        checkpoint: (snapshot, giveUp) => writeCheckpoint(store, snapshot, giveUp),
         streams: openStreams({
           table: config.DYNAMODB_TABLE,
           region: config.AWS_REGION,

@@ -51,7 +51,11 @@ export function checkpointActions(snapshot: Snapshot): Action[] {
 }
 
 /** Writes the checkpoint of `snapshot`, and points `_last_checkpoint` at it unless that is further already. */
-export async function writeCheckpoint(store: ObjectStore, snapshot: Snapshot): Promise<void> {
+export async function writeCheckpoint(
+  store: ObjectStore,
+  snapshot: Snapshot,
+  signal?: AbortSignal,
+): Promise<void> {
   const actions = checkpointActions(snapshot);
   const body = await inScratch(async (dir, run) => {
     const input = join(dir, "actions.ndjson");
@@ -64,11 +68,11 @@ export async function writeCheckpoint(store: ObjectStore, snapshot: Snapshot): P
     );
     return readFile(output);
   });
-  const put = await store.put(checkpointKey(snapshot.version), body, { kind: "always" });
+  const put = await store.put(checkpointKey(snapshot.version), body, { kind: "always" }, signal);
   if (put.kind !== "stored")
     throw put.kind === "unknown" ? put.cause : new Error("the checkpoint was refused");
 
-  const standing = await store.get(LAST_CHECKPOINT_KEY);
+  const standing = await store.get(LAST_CHECKPOINT_KEY, signal);
   const standingVersion = standing === null ? -1 : (parseLast(standing.body)?.version ?? -1);
   if (standingVersion >= snapshot.version) return;
   const last = {
@@ -81,6 +85,7 @@ export async function writeCheckpoint(store: ObjectStore, snapshot: Snapshot): P
     LAST_CHECKPOINT_KEY,
     new TextEncoder().encode(JSON.stringify(last)),
     standing === null ? { kind: "if-absent" } : { kind: "if-match", etag: standing.etag },
+    signal,
   );
 }
 

@@ -3,7 +3,8 @@
  * leave shards out, iterators that expire, records that are trimmed, empty answers while records wait, answers
  * that come twice.
  */
-import type { IteratorOutcome, PageOutcome, StreamDescription, Streams } from "../../compactor/stream.ts";
+import type { IteratorOutcome, ListedShard, PageOutcome, Streams } from "../../compactor/stream.ts";
+import { VarveError } from "../../shared/errors.ts";
 import type { StreamRecord } from "../../shared/row.ts";
 import { compareSequence, parseSequence } from "../../shared/sequence.ts";
 import type { SequenceNumber } from "../../shared/sequence.ts";
@@ -70,7 +71,13 @@ type Shard = {
   next: bigint;
 };
 
-export function fakeStreams({ nowMs, random, pageMax, listLagMaxMs, fault }: FakeStreamsOptions): FakeStreams {
+export function fakeStreams({
+  nowMs,
+  random,
+  pageMax,
+  listLagMaxMs,
+  fault,
+}: FakeStreamsOptions): FakeStreams {
   const shards = new Map<string, Shard>();
   let stream: string | null = null;
   let latest = "";
@@ -149,14 +156,15 @@ export function fakeStreams({ nowMs, random, pageMax, listLagMaxMs, fault }: Fak
       return { shard: shard.id, seq: sequence };
     },
 
-    describe: async (): Promise<StreamDescription> => {
+    describe: async (): Promise<ListedShard[]> => {
       const how = fault("describe");
-      if (how === "throttled" || how === "failed") throw new Error("ThrottlingException");
-      const listed = [...shards.values()].filter(
-        (shard) => shard.stream === latest && !shard.gone && shard.listedAtMs <= nowMs(),
-      );
-      const given = how === "partial" ? listed.filter(() => random.chance(0.6)) : listed;
-      return { arn: latest, shards: given.map(({ id, parent }) => ({ id, parent })) };
+      if (how === "throttled" || how === "failed") {
+        throw new VarveError("table_unreachable", "DescribeTable failed: ThrottlingException", "Try again.");
+      }
+      const listed = [...shards.values()].filter((shard) => !shard.gone && shard.listedAtMs <= nowMs());
+      const given =
+        how === "partial" ? listed.filter((shard) => shard.stream !== latest || random.chance(0.6)) : listed;
+      return given.map(({ id, parent, stream: arn }) => ({ id, parent, stream: arn }));
     },
 
     openIterator: async (arn, id, after): Promise<IteratorOutcome> => {
@@ -187,7 +195,8 @@ export function fakeStreams({ nowMs, random, pageMax, listLagMaxMs, fault }: Fak
       const waiting = end < shard.records.length;
       const records = shard.records.slice(first, end);
       // The end of an ended shard shows with its last records, or only in an answer after them.
-      const ended = shard.closed && !waiting && how !== "empty" && (records.length === 0 || random.chance(0.5));
+      const ended =
+        shard.closed && !waiting && how !== "empty" && (records.length === 0 || random.chance(0.5));
       const next = ended ? null : iteratorOf(shard.id, Math.max(end, asked), nowMs());
       const bytes = waiting && how !== "empty" ? FULL_BYTES : records.length * RECORD_BYTES;
       return { kind: "page", page: { records: structuredClone(records), next, bytes } };
@@ -195,7 +204,8 @@ export function fakeStreams({ nowMs, random, pageMax, listLagMaxMs, fault }: Fak
   };
 }
 
-const iteratorOf = (shard: string, index: number, issuedMs: number): string => `${shard}|${index}|${issuedMs}`;
+const iteratorOf = (shard: string, index: number, issuedMs: number): string =>
+  `${shard}|${index}|${issuedMs}`;
 
 /** FNV-1a, its lower bits. */
 function hashOf(key: string): number {
