@@ -16,7 +16,8 @@ const page = (
   return { shard, rows, records: rows.length, bytes: 100 * rows.length, position: read, ...some };
 };
 
-const rowsOf = (batch: Batch): Row[] => [...batch.windows.values()].flatMap((window) => Array.from(window.values()));
+const rowsOf = (batch: Batch): Row[] =>
+  [...batch.windows.values()].flatMap((window) => Array.from(window.values()));
 
 describe("one row a key and window", () => {
   test("the last one added stands, for all the changes before it", () => {

@@ -45,9 +45,9 @@ function nextCommit(before: Snapshot): Commit {
 const broken = (violations: readonly Violation[]): number[] => [
   ...new Set(violations.map(({ invariant }) => invariant)),
 ];
-const withActions = (commit: Commit, change: (action: Action) => Action | null): Commit => ({
+const withActions = (commit: Commit, alter: (action: Action) => Action | null): Commit => ({
   ...commit,
-  actions: commit.actions.map(change).filter((action) => action !== null),
+  actions: commit.actions.map(alter).filter((action) => action !== null),
 });
 const withPosition = (commit: Commit, shard: string, some: Partial<Position>): Commit => {
   const others = withActions(commit, (action) =>

@@ -19,7 +19,12 @@ export type Truth = {
   writes: number;
 };
 
-export const emptyTruth = (): Truth => ({ changes: new Map(), events: new Set(), objects: new Set(), writes: 0 });
+export const emptyTruth = (): Truth => ({
+  changes: new Map(),
+  events: new Set(),
+  objects: new Set(),
+  writes: 0,
+});
 
 /** What is wrong with the log in `store`; empty when nothing is. */
 export async function checkLog(store: ObjectStore, truth: Truth): Promise<string[]> {
@@ -49,7 +54,12 @@ export async function checkLog(store: ObjectStore, truth: Truth): Promise<string
 }
 
 /** A file's rows, which are what the log says of them, one a key. */
-async function readFile(store: ObjectStore, snapshot: Snapshot, path: string, problems: string[]): Promise<Row[]> {
+async function readFile(
+  store: ObjectStore,
+  snapshot: Snapshot,
+  path: string,
+  problems: string[],
+): Promise<Row[]> {
   const object = await store.get(path);
   const file = snapshot.files.get(path);
   if (object === null || file === undefined) {
@@ -77,7 +87,9 @@ function checkRows(rows: readonly Row[], truth: Truth, problems: string[]): void
       if (change === undefined) problems.push(`${key} ${row.seq} was never written`);
       else if (index < covered) problems.push(`${key} ${row.seq} comes twice, or after a later change`);
       else if (index + 1 - covered !== row.changes) {
-        problems.push(`${key} ${row.seq} stands for ${row.changes} changes; ${index + 1 - covered} were made`);
+        problems.push(
+          `${key} ${row.seq} stands for ${row.changes} changes; ${index + 1 - covered} were made`,
+        );
       } else if (change.op !== row.op) problems.push(`${key} ${row.seq} is ${row.op}; it was ${change.op}`);
       covered = Math.max(covered, index + 1);
     }
@@ -89,4 +101,5 @@ function checkRows(rows: readonly Row[], truth: Truth, problems: string[]): void
 
 /** The order in which a reader learns of changes. */
 const inReadingOrder = (a: Row, b: Row): number =>
-  a.changedMs - b.changedMs || (a.shard < b.shard ? -1 : a.shard > b.shard ? 1 : compareSequence(a.seq, b.seq));
+  a.changedMs - b.changedMs ||
+  (a.shard < b.shard ? -1 : a.shard > b.shard ? 1 : compareSequence(a.seq, b.seq));
