@@ -135,7 +135,7 @@ async function upload(deps: LaneDeps, batch: Batch): Promise<UploadedFile[] | nu
     const { bytes, ...file } = await deps.parquet.write(rows.values());
     const path = flushKey(windowStartMs, deps.clock.uuid());
     const stored = await deps.patience.persist(`uploading ${path}`, async () => {
-      const put = await deps.store.put(path, bytes, { kind: "always" });
+      const put = await deps.store.put(path, bytes, { kind: "always" }, deps.patience.giveUp);
       if (put.kind === "stored") return true;
       throw put.kind === "unknown" ? put.cause : new Error("the store refused it");
     });
