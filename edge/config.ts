@@ -1,5 +1,5 @@
 /** The worker's bindings, parsed once an isolate. wrangler.toml explains each. */
-import { z } from "zod";
+import * as z from "zod";
 import { VarveError } from "../shared/errors.ts";
 import { REGION } from "./regions.ts";
 import type { Region } from "./regions.ts";

@@ -4,7 +4,7 @@
  * - One bad event never fails its batch.
  * - Of two events with one messageId in a request the first stands.
  */
-import { z } from "zod";
+import * as z from "zod";
 import { EVENT_LIMITS, normaliseEvent } from "../shared/event.ts";
 import type { Envelope, EventType, NormalEvent, Reason, Receipt } from "../shared/event.ts";
 import {

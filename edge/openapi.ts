@@ -1,5 +1,5 @@
 /** The OpenAPI document, made from the schemas that validate. */
-import { z } from "zod";
+import * as z from "zod";
 import { EVENT_LIMITS, EVENT_SCHEMAS, EVENT_TYPES } from "../shared/event.ts";
 import type { EventType } from "../shared/event.ts";
 import { REQUEST_LIMITS, SET_COLLECTION, SET_OBJECT } from "./ingest.ts";

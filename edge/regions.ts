@@ -1,5 +1,5 @@
 /** Regions: each a table of its own. Which take a source's events, nearest first, and which its objects. */
-import { z } from "zod";
+import * as z from "zod";
 import type { Source } from "./sources.ts";
 
 export const REGION = z.object({

@@ -3,7 +3,7 @@
  * each key `key:<write key>` with all that a request needs; so that a request reads one entry. The isolate
  * remembers what it read, an unknown key for a shorter while, so that a new key works soon.
  */
-import { z } from "zod";
+import * as z from "zod";
 import { SOURCE_ID } from "../shared/item.ts";
 import { compileSource } from "./rules.ts";
 import type { CompiledSource } from "./rules.ts";

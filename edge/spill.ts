@@ -5,7 +5,7 @@
  * - A message is JSON text of `{v: 1, region, puts?, updates?}`, under the platform's 128 KB.
  * - Draining twice changes nothing: items are put whole, objects updated on their condition.
  */
-import { z } from "zod";
+import * as z from "zod";
 import type { TableWork } from "./table.ts";
 
 const MESSAGE = z.object({

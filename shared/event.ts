@@ -6,7 +6,7 @@
  * - `properties`, `traits`, `context` and `integrations` stay opaque.
  * - A write key in an event is dropped.
  */
-import { z } from "zod";
+import * as z from "zod";
 import { isCleanText, isJsonObject, isRawNumber } from "./json.ts";
 import type { JsonObject } from "./json.ts";
 import { eventTimes, isCanonicalTime, parseTimeMs } from "./time.ts";
