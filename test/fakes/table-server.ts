@@ -102,7 +102,8 @@ async function textOf(request: IncomingMessage): Promise<string> {
   return Buffer.concat(chunks).toString();
 }
 
-export async function startTableServer(): Promise<TableServer> {
+/** On `port`, so that one can stop and come back; 0 picks one. */
+export async function startTableServer(port = 0): Promise<TableServer> {
   const items = new Map<string, AttributeMap>();
   const server = createServer((request, response) => {
     void textOf(request).then((text) => {
@@ -115,7 +116,7 @@ export async function startTableServer(): Promise<TableServer> {
     });
   });
   await new Promise<void>((resolve) => {
-    server.listen(0, "127.0.0.1", resolve);
+    server.listen(port, "127.0.0.1", resolve);
   });
   return {
     endpoint: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
