@@ -34,7 +34,6 @@ variables, or finds the system that runs from --data (.varve).`;
 
 class Misuse extends Error {}
 
-const controller = new AbortController();
 async function main(argv: readonly string[], environment: Environment): Promise<number> {
   try {
     return await run(argv, environment);
@@ -57,6 +56,24 @@ async function run([command, ...rest]: readonly string[], environment: Environme
     case "-h":
       console.log(HELP);
       return command === undefined ? 2 : 0;
+    case "local": {
+      const options = parse(rest, {
+        ...COMMON,
+        port: { type: "string" },
+        flush: { type: "string" },
+      });
+      const { runLocal } = await import("../local/local.ts");
+      await runLocal(
+        {
+          port: number(options, "port", 8787),
+          dataDir: text(options, "data") ?? ".varve",
+          flush: text(options, "flush") ?? "1s",
+          json: options["json"] === true,
+        },
+        stopSignal(),
+      );
+      return 0;
+    }
     case "compactor": {
       parse(rest, {});
       const { compactorMain } = await import("../compactor/main.ts");
@@ -152,10 +169,21 @@ function number(options: Options, name: string, otherwise: number): number {
 
 const output = () => openOutput(process.stdout, process.stderr);
 
-/** Aborts at the first SIGINT or SIGTERM; a later one ends the process at once. */
+const FORCE_AFTER_MS = 1000;
+
+/**
+ * Aborts at the first SIGINT or SIGTERM; a second one ends the process at once. npm passes on a Ctrl-C that the
+ * terminal has already delivered, so one that comes with the first does not count.
+ */
 function stopSignal(): AbortSignal {
-  for (const name of ["SIGINT", "SIGTERM"] as const) {
-    process.once(name, () => controller.abort());
+  const controller = new AbortController();
+  let firstMs: number | undefined;
+  for (const name of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
+    process.on(name, () => {
+      if (firstMs !== undefined && Date.now() - firstMs >= FORCE_AFTER_MS) process.exit(1);
+      firstMs ??= Date.now();
+      controller.abort();
+    });
   }
   return controller.signal;
 }

@@ -1,39 +1,22 @@
 /** Which changelog and table a command means: the environment's, or the system running on this machine. */
-import { readFileSync } from "node:fs";
-import { join } from "node:path";
-import { z } from "zod";
+import { readRunning } from "../local/running.ts";
 import { openS3Store } from "../shared/aws/s3.ts";
 import { CHANGELOG_ENV, parseEnvironment, s3ConfigOf } from "../shared/config.ts";
 import { VarveError } from "../shared/errors.ts";
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 
-const CREDENTIALS = z.object({ accessKeyId: z.string(), secretAccessKey: z.string() });
-const RUNNING = z.object({
-  endpoint: z.string(),
-  writeKey: z.string(),
-  dynamodb: z.string(),
-  table: z.string(),
-  s3: z.string(),
-  changelog: z.string(),
-  s3Credentials: CREDENTIALS.extend({ region: z.string() }),
-  dynamodbCredentials: CREDENTIALS.extend({ region: z.string() }),
-});
-
 /** The variables as they are; those of the system in `dataDir` where none name a changelog. */
 export function targetEnvironment(environment: Environment, dataDir: string): Environment {
   if (environment["VARVE_CHANGELOG"] !== undefined) return environment;
-  let file: string;
-  try {
-    file = readFileSync(join(dataDir, "local.json"), "utf8");
-  } catch {
+  const running = readRunning(dataDir);
+  if (running === undefined) {
     throw new VarveError(
       "no_target",
       `VARVE_CHANGELOG is not set, and no system runs from ${dataDir}.`,
       "Set VARVE_CHANGELOG=s3://bucket/prefix/region/table, or run `npm start` in another terminal (--data names its folder).",
     );
   }
-  const running = RUNNING.parse(JSON.parse(file));
   return {
     ...environment,
     VARVE_CHANGELOG: running.changelog,

@@ -8,6 +8,8 @@
  * - `<source>` and `<collection>` hold no `#`; messageId and id may.
  */
 import { z } from "zod";
+import { isRawNumber } from "./json.ts";
+import type { JsonObject } from "./json.ts";
 
 export const ITEM_KINDS = ["event", "object", "rejected"] as const;
 export type ItemKind = (typeof ITEM_KINDS)[number];
@@ -98,4 +100,38 @@ export function objectPropertiesJson(item: AttributeMap): string {
     );
   }
   return `{${parts.join(",")}}`;
+}
+
+/** DynamoDB holds 38 digits between 1E-130 and 9.9E+125; any other number is stored as its text. */
+function numberAttribute(text: string): AttributeValue {
+  const value = Math.abs(Number(text));
+  const digits = text
+    .replace(/[eE].*$/, "")
+    .replace(/[-.]/g, "")
+    .replace(/^0+/, "");
+  const fits = digits.length <= 38 && (value === 0 ? digits === "" : value >= 1e-130 && value < 1e126);
+  return fits ? { N: text } : { S: text };
+}
+
+/** A JSON value as DynamoDB JSON, exact. The caller bounds its depth: DynamoDB takes 32 levels. */
+export function attributeOf(value: unknown): AttributeValue {
+  switch (typeof value) {
+    case "string":
+      return { S: value };
+    case "number":
+      return numberAttribute(String(value));
+    case "boolean":
+      return { BOOL: value };
+    default:
+      if (value === null || value === undefined) return { NULL: true };
+      if (isRawNumber(value)) return numberAttribute(value.rawJSON);
+      if (Array.isArray(value)) return { L: value.map(attributeOf) };
+      return { M: attributeMapOf(value as JsonObject) };
+  }
+}
+
+function attributeMapOf(object: JsonObject): AttributeMap {
+  const map: { [name: string]: AttributeValue } = {};
+  for (const name of Object.keys(object)) map[name] = attributeOf(object[name]);
+  return map;
 }

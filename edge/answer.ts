@@ -1,0 +1,57 @@
+/** Answers: always a JSON object, always with CORS headers. */
+import type { Refused, Rejection } from "./ingest.ts";
+
+const PREFLIGHT_MAX_AGE_S = 86_400;
+
+/** `*` does not cover Authorization, so what a preflight asks for is echoed. */
+function corsHeaders(request: Request): Headers {
+  const headers = new Headers({
+    "Content-Type": "application/json; charset=utf-8",
+    "Access-Control-Allow-Origin": request.headers.get("Origin") ?? "*",
+    "Access-Control-Expose-Headers": "Retry-After, X-RateLimit-Reset",
+    "Cache-Control": "no-store",
+    Vary: "Origin",
+  });
+  return headers;
+}
+
+export function answerJson(request: Request, status: number, body: object): Response {
+  return new Response(JSON.stringify(body), { status, headers: corsHeaders(request) });
+}
+
+export function answerPreflight(request: Request): Response {
+  const headers = corsHeaders(request);
+  headers.delete("Content-Type");
+  headers.set("Access-Control-Allow-Methods", "GET, POST, OPTIONS");
+  headers.set("Access-Control-Max-Age", String(PREFLIGHT_MAX_AGE_S));
+  const asked = request.headers.get("Access-Control-Request-Headers");
+  if (asked !== null) headers.set("Access-Control-Allow-Headers", asked);
+  return new Response(null, { status: 204, headers });
+}
+
+export function answerRefused(request: Request, refusal: Refused, retryAfterS?: number): Response {
+  const { status, code, message, fix } = refusal;
+  const response = answerJson(request, status, { error: TITLES[status], code, message, fix });
+  if (retryAfterS !== undefined) response.headers.set("Retry-After", String(Math.ceil(retryAfterS)));
+  return response;
+}
+
+const TITLES: Readonly<Record<Refused["status"], string>> = {
+  400: "bad request",
+  401: "unauthorized",
+  403: "forbidden",
+  404: "not found",
+  405: "method not allowed",
+  413: "payload too large",
+  429: "too many requests",
+  503: "unavailable",
+};
+
+export function answerAccepted(request: Request, accepted: number, rejected: readonly Rejection[]): Response {
+  if (rejected.length === 0) return answerJson(request, 200, { success: true });
+  return answerJson(request, 200, {
+    success: true,
+    accepted,
+    rejected: rejected.map(({ index, messageId, code, message }) => ({ index, messageId, code, message })),
+  });
+}

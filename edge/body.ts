@@ -1,0 +1,98 @@
+/**
+ * A request's body to text, whatever its headers say: gzip by its first bytes, a cap that counts while it
+ * decodes, BOM stripped.
+ */
+import { refused, REQUEST_LIMITS } from "./ingest.ts";
+import type { Refused } from "./ingest.ts";
+
+export type BodyText = { readonly kind: "text"; readonly text: string };
+
+const decoder = new TextDecoder();
+
+const tooLarge = refused(
+  413,
+  "too_large",
+  `the body is larger than ${REQUEST_LIMITS.bytesMax} bytes once decoded`,
+  "send fewer events in one request",
+);
+const badGzip = refused(
+  400,
+  "bad_gzip",
+  "the body starts as gzip but is not one whole gzip member",
+  "send it again, compressed whole",
+);
+const cutShort = refused(400, "body_cut_short", "the body ended before it was whole", "send it again");
+
+/** Answering before the body has been read resets the client's connection, so up to this much is read on. */
+const DRAIN_MAX = 8 * 1024 * 1024;
+
+type Read =
+  | { readonly kind: "bytes"; readonly bytes: Uint8Array }
+  | { readonly kind: "too_large" }
+  | { readonly kind: "failed" };
+
+/** Reads up to `bytesMax`; past it reads on into nothing until `drainMax`, then gives up the stream. */
+async function readBytes(
+  stream: ReadableStream<Uint8Array>,
+  bytesMax: number,
+  drainMax: number,
+): Promise<Read> {
+  const reader = stream.getReader();
+  const chunks: Uint8Array[] = [];
+  let size = 0;
+  try {
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) break;
+      size += value.byteLength;
+      if (size <= bytesMax) chunks.push(value);
+      else if (size > drainMax) {
+        // The stream is given up: how its cancelling fares matters to nobody.
+        reader.cancel().catch(() => undefined);
+        break;
+      }
+    }
+  } catch {
+    return { kind: "failed" };
+  }
+  if (size > bytesMax) return { kind: "too_large" };
+  const only = chunks[0];
+  if (chunks.length === 1 && only !== undefined) return { kind: "bytes", bytes: only };
+  const bytes = new Uint8Array(size);
+  let at = 0;
+  for (const chunk of chunks) {
+    bytes.set(chunk, at);
+    at += chunk.byteLength;
+  }
+  return { kind: "bytes", bytes };
+}
+
+function isGzip(bytes: Uint8Array): boolean {
+  return bytes[0] === 0x1f && bytes[1] === 0x8b;
+}
+
+async function gunzip(bytes: Uint8Array): Promise<BodyText | Refused> {
+  const unzip = new DecompressionStream("gzip");
+  const writer = unzip.writable.getWriter();
+  // Both fail when the gzip is broken or given up; the reading side tells us so.
+  writer.write(bytes).catch(() => undefined);
+  writer.close().catch(() => undefined);
+  const read = await readBytes(unzip.readable, REQUEST_LIMITS.bytesMax, REQUEST_LIMITS.bytesMax);
+  if (read.kind === "too_large") return tooLarge;
+  return read.kind === "failed" ? badGzip : { kind: "text", text: decoder.decode(read.bytes) };
+}
+
+export async function readBody(request: Request): Promise<BodyText | Refused> {
+  if (request.body === null) return { kind: "text", text: "" };
+  const read = await readBytes(request.body, REQUEST_LIMITS.bytesMax, DRAIN_MAX);
+  if (read.kind === "too_large") return tooLarge;
+  if (read.kind === "failed") return cutShort;
+  if (isGzip(read.bytes)) return gunzip(read.bytes);
+  return { kind: "text", text: decoder.decode(read.bytes) };
+}
+
+/** Reads a body that nobody wants, before an error is answered. */
+export async function drainBody(request: Request): Promise<void> {
+  if (request.body === null || request.bodyUsed) return;
+  await readBytes(request.body, 0, DRAIN_MAX);
+}

@@ -1,0 +1,55 @@
+/** The items of events and rejected events, as PutRequest JSON text: written once, never parsed back. */
+import { EVENT_LIMITS } from "../shared/event.ts";
+import type { NormalEvent } from "../shared/event.ts";
+import { eventPk, rejectedPk } from "../shared/item.ts";
+import { cleanText, isJsonObject } from "../shared/json.ts";
+import type { Rejection } from "./ingest.ts";
+
+export type Stamp = {
+  readonly source: string;
+  readonly receivedAtMs: number;
+  /** Seconds: DynamoDB's TTL, after which a resent event counts as a new one. */
+  readonly expiresAtS: number;
+};
+
+export type Put = {
+  /** `{"PutRequest":...}` */
+  readonly text: string;
+  /** Where the event stood in the request; null for an item that no client waits for. */
+  readonly index: number | null;
+};
+
+const quote = (text: string): string => JSON.stringify(text);
+
+export function eventPut(event: NormalEvent, body: string, index: number, stamp: Stamp): Put {
+  let item = `"pk":{"S":${quote(eventPk(stamp.source, event.messageId))}},"kind":{"S":"event"},"source":{"S":"${stamp.source}"},"collection":{"S":"${event.collection}"},"received_at":{"N":"${stamp.receivedAtMs}"},"event_at":{"N":"${event.eventAtMs}"},"expires_at":{"N":"${stamp.expiresAtS}"}`;
+  if (event.userId !== null) item += `,"user_id":{"S":${quote(event.userId)}}`;
+  if (event.anonymousId !== null) item += `,"anonymous_id":{"S":${quote(event.anonymousId)}}`;
+  if (event.name !== null) item += `,"event":{"S":${quote(event.name)}}`;
+  return { text: `{"PutRequest":{"Item":{${item},"body":{"S":${quote(body)}}}}}`, index };
+}
+
+/** The event as it was sent, without its write key; cut, as a string, where it is too large to keep. */
+function keptEvent(event: unknown): unknown {
+  const kept = isJsonObject(event) ? { ...event, writeKey: undefined, write_key: undefined } : event;
+  try {
+    const text = JSON.stringify(kept) ?? "null";
+    return text.length <= EVENT_LIMITS.bytesMax ? kept : cleanText(text.slice(0, EVENT_LIMITS.bytesMax));
+  } catch {
+    return "an event nested too deep to keep";
+  }
+}
+
+async function digestHex(text: string): Promise<string> {
+  const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", new TextEncoder().encode(text)));
+  return Array.from(digest.subarray(0, 16), (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+/** Named by its content, so that a client's retry of a rejected event is kept once. */
+export async function rejectedPut(rejection: Rejection, stamp: Stamp): Promise<Put> {
+  const { code, message, event } = rejection;
+  const body = JSON.stringify({ reason: { code, message }, event: keptEvent(event) });
+  const id = await digestHex(body);
+  const item = `"pk":{"S":${quote(rejectedPk(stamp.source, id))}},"kind":{"S":"rejected"},"source":{"S":"${stamp.source}"},"collection":{"S":"rejected"},"received_at":{"N":"${stamp.receivedAtMs}"},"expires_at":{"N":"${stamp.expiresAtS}"},"body":{"S":${quote(body)}}`;
+  return { text: `{"PutRequest":{"Item":{${item}}}}`, index: null };
+}

@@ -1,0 +1,143 @@
+/**
+ * The data directory: who holds it, and what outlives a run.
+ *
+ * - local.lock    held by the one supervisor, as a lock of the operating system: it goes with
+ *                 the process, however that ends
+ * - state.json    write key and S3 credentials, made once
+ * - local.json    how to reach the running system; there while it runs
+ * - dynamodb.sqlite, s3/, kv/   what the parts keep
+ */
+import { randomBytes } from "node:crypto";
+import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { DatabaseSync } from "node:sqlite";
+import { z } from "zod";
+import { VarveError } from "../shared/errors.ts";
+import { readRunning } from "./running.ts";
+
+const State = z.object({
+  writeKey: z.string().min(1),
+  s3AccessKeyId: z.string().min(1),
+  s3SecretAccessKey: z.string().min(1),
+});
+export type State = z.infer<typeof State>;
+
+/** Makes the directory if need be and takes its lock. The answer gives the lock back. */
+export function lockDataDir(dataDir: string): () => void {
+  try {
+    mkdirSync(dataDir, { recursive: true });
+  } catch (error) {
+    throw new VarveError(
+      "data_dir_unusable",
+      `The data directory ${dataDir} cannot be made: ${error instanceof Error ? error.message : String(error)}.`,
+      "Name another one: --data <directory>.",
+      error,
+    );
+  }
+  const lock = new DatabaseSync(join(dataDir, "local.lock"));
+  try {
+    lock.exec("BEGIN EXCLUSIVE");
+  } catch (error) {
+    lock.close();
+    const running = readRunning(dataDir);
+    const who = running === undefined ? "" : ` (process ${running.pid}, ${running.endpoint})`;
+    throw new VarveError(
+      "already_running",
+      `Varve is already running on ${dataDir}${who}.`,
+      "Use that one, stop it, or name another data directory: --data <directory>.",
+      error,
+    );
+  }
+  return () => {
+    lock.close();
+  };
+}
+
+/** The variable every child carries, and hands on to its own children: whose they are. */
+export const OWNER_VARIABLE = "VARVE_LOCAL_DATA";
+
+/**
+ * Kills what an earlier supervisor of this directory left behind. To be called with the lock
+ * held: then nothing that carries the directory's mark has a supervisor.
+ */
+export function killLeftovers(dataDir: string): readonly number[] {
+  const mark = `${OWNER_VARIABLE}=${dataDir}`;
+  const left: number[] = [];
+  for (const entry of listProcesses()) {
+    if (entry === process.pid || !readEnvironment(entry).includes(mark)) continue;
+    try {
+      process.kill(entry, "SIGKILL");
+      left.push(entry);
+    } catch {
+      // It ended meanwhile.
+    }
+  }
+  return left;
+}
+
+/** Only Linux shows its processes as files; elsewhere there is no bare binary to leave behind. */
+function listProcesses(): readonly number[] {
+  try {
+    return readdirSync("/proc")
+      .filter((name) => /^\d+$/.test(name))
+      .map(Number);
+  } catch {
+    return [];
+  }
+}
+
+function readEnvironment(pid: number): readonly string[] {
+  try {
+    return readFileSync(`/proc/${pid}/environ`, "utf8").split("\0");
+  } catch {
+    return [];
+  }
+}
+
+/** The state of an earlier run, or a new one. */
+export function loadState(dataDir: string): State {
+  const path = join(dataDir, "state.json");
+  const text = readIfThere(path);
+  if (text !== undefined) {
+    const parsed = State.safeParse(parseJson(text));
+    if (parsed.success) return parsed.data;
+    throw new VarveError(
+      "state_unreadable",
+      `${path} is not what Varve wrote there.`,
+      "Put the file back, or remove it to get a new write key.",
+      parsed.error,
+    );
+  }
+  const state: State = {
+    writeKey: randomBytes(16).toString("hex"),
+    s3AccessKeyId: "local",
+    s3SecretAccessKey: randomBytes(16).toString("hex"),
+  };
+  writePrivately(path, `${JSON.stringify(state, null, 2)}\n`);
+  return state;
+}
+
+/** Whole or not at all, and readable by its owner only. */
+export function writePrivately(path: string, text: string): void {
+  const draft = `${path}.new`;
+  rmSync(draft, { force: true });
+  writeFileSync(draft, text, { mode: 0o600, flush: true });
+  renameSync(draft, path);
+}
+
+function readIfThere(path: string): string | undefined {
+  try {
+    return readFileSync(path, "utf8");
+  } catch (error) {
+    if (error instanceof Error && "code" in error && error.code === "ENOENT") return undefined;
+    throw error;
+  }
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}

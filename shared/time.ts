@@ -1,0 +1,71 @@
+/**
+ * Times as SDKs write them: ISO 8601 with 0-9 digits of a second, any offset, `T` or a space; or a number
+ * of seconds or milliseconds. A time without a zone is UTC.
+ */
+const CANONICAL = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/;
+const ISO =
+  /^(\d{4}-\d\d-\d\d)(?:[Tt ](\d\d:\d\d(?::\d\d)?)(?:[.,](\d{1,9})\d*)?\s?([Zz]|[+-]\d\d(?::?\d\d)?)?)?$/;
+
+/** Below this a number is seconds (it is the year 5138 in seconds, 1973 in milliseconds). */
+const SECONDS_MAX = 1e11;
+
+function offset(zone: string | undefined): string {
+  if (zone === undefined || zone === "Z" || zone === "z") return "Z";
+  const digits = zone.replace(":", "");
+  return `${digits.slice(0, 3)}:${digits.length > 3 ? digits.slice(3) : "00"}`;
+}
+
+/** Milliseconds since the epoch, UTC; null when `value` is no time. */
+export function parseTimeMs(value: unknown): number | null {
+  if (typeof value === "number") {
+    if (!Number.isFinite(value) || value <= 0) return null;
+    return Math.trunc(value < SECONDS_MAX ? value * 1000 : value);
+  }
+  if (typeof value !== "string") return null;
+  if (CANONICAL.test(value)) {
+    const ms = Date.parse(value);
+    return Number.isNaN(ms) ? null : ms;
+  }
+  const match = ISO.exec(value.trim());
+  if (match === null) return null;
+  const [, date, clock, fraction, zone] = match;
+  const fullClock = clock === undefined ? "00:00:00" : clock.length === 5 ? `${clock}:00` : clock;
+  const ms = Date.parse(`${date}T${fullClock}.${(fraction ?? "").slice(0, 3).padEnd(3, "0")}${offset(zone)}`);
+  return Number.isNaN(ms) ? null : ms;
+}
+
+export type EventTimes = {
+  readonly timestampMs: number;
+  /** What was odd about the times as sent, for the reader to judge. */
+  readonly flags: readonly string[];
+};
+
+/** An event may lie this far after its receipt: time zones wrongly told, and no more. */
+const FUTURE_MAX_MS = 24 * 3600_000;
+
+/**
+ * Segment's rule: `timestamp = receivedAt - (sentAt - originalTimestamp)`, which corrects a client's clock
+ * and, as a price, moves each event by its network delay; so it is applied only when the skew exceeds
+ * `skewMaxMs`. A time that is absurd (unreadable, before 1970, or in the future) is replaced by the receipt.
+ */
+export function eventTimes(
+  original: unknown,
+  sent: unknown,
+  receivedAtMs: number,
+  skewMaxMs: number,
+): EventTimes {
+  if (original === undefined || original === null) return { timestampMs: receivedAtMs, flags: NO_FLAGS };
+  const originalMs = parseTimeMs(original);
+  if (originalMs === null) return { timestampMs: receivedAtMs, flags: ["timestamp_unreadable"] };
+  const sentMs = sent === undefined || sent === null ? null : parseTimeMs(sent);
+  const skewed = sentMs !== null && Math.abs(receivedAtMs - sentMs) > skewMaxMs;
+  const timestampMs = skewed ? receivedAtMs - (sentMs - originalMs) : originalMs;
+  if (timestampMs < 0) return { timestampMs: receivedAtMs, flags: ["timestamp_before_1970"] };
+  if (timestampMs > receivedAtMs + FUTURE_MAX_MS) {
+    return { timestampMs: receivedAtMs, flags: ["timestamp_in_future"] };
+  }
+  return { timestampMs, flags: skewed ? SKEWED : NO_FLAGS };
+}
+
+const NO_FLAGS: readonly string[] = [];
+const SKEWED: readonly string[] = ["clock_skew_corrected"];

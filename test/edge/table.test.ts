@@ -1,0 +1,113 @@
+import { describe, expect, test } from "vitest";
+import type { Clock } from "../../shared/clock.ts";
+import type { DynamoAnswer, DynamoClient } from "../../shared/aws/dynamodb.ts";
+import { TABLE_LIMITS, writeTable } from "../../edge/table.ts";
+import type { Put } from "../../edge/items.ts";
+
+type Call = { readonly target: string; readonly body: string };
+
+/** Time passes only in sleep. */
+function testClock(): Clock & { readonly sleptMs: () => number } {
+  let nowMs = 0;
+  return {
+    nowMs: () => nowMs,
+    sleep: async (ms) => {
+      nowMs += ms;
+    },
+    uuid: () => "id",
+    random: () => 0.5,
+    sleptMs: () => nowMs,
+  };
+}
+
+function scripted(
+  answer: (call: Call, nth: number) => DynamoAnswer,
+): DynamoClient & { readonly calls: Call[] } {
+  const calls: Call[] = [];
+  return {
+    calls,
+    call: async (target, body) => {
+      calls.push({ target, body });
+      return answer({ target, body }, calls.length);
+    },
+  };
+}
+
+const ok = (text = '{"UnprocessedItems":{}}'): DynamoAnswer => ({ kind: "ok", text });
+const throttled: DynamoAnswer = { kind: "throttled", errorType: "ThrottlingException", message: "slow down" };
+const invalid: DynamoAnswer = { kind: "refused", errorType: "ValidationException", message: "too big" };
+const old: DynamoAnswer = { kind: "refused", errorType: "ConditionalCheckFailedException", message: "older" };
+
+const puts = (count: number): Put[] =>
+  Array.from({ length: count }, (_, index) => ({ text: `{"PutRequest":{"n":${index}}}`, index }));
+
+const write = (dynamo: DynamoClient, work: Partial<Parameters<typeof writeTable>[1]>, clock = testClock()) =>
+  writeTable({ dynamo, name: "varve", clock, limits: TABLE_LIMITS }, { puts: [], updates: [], ...work });
+
+describe("events", () => {
+  test("go 25 a call", async () => {
+    const dynamo = scripted(() => ok());
+    expect(await write(dynamo, { puts: puts(60) })).toEqual({ kind: "durable", unwritable: [] });
+    expect(dynamo.calls).toHaveLength(3);
+  });
+
+  test("that are left unprocessed are sent again, alone", async () => {
+    const left = '{"UnprocessedItems":{"varve":[{"PutRequest":{"n":1}}]}}';
+    const dynamo = scripted((_call, nth) => (nth === 1 ? ok(left) : ok()));
+    expect(await write(dynamo, { puts: puts(3) })).toMatchObject({ kind: "durable" });
+    expect(dynamo.calls[1]?.body).toBe('{"RequestItems":{"varve":[{"PutRequest":{"n":1}}]}}');
+  });
+
+  test("wait longer at each throttling, within a bound", async () => {
+    const clock = testClock();
+    const dynamo = scripted(() => throttled);
+    expect(await write(dynamo, { puts: puts(1) }, clock)).toMatchObject({
+      kind: "unavailable",
+      throttled: true,
+    });
+    expect(dynamo.calls).toHaveLength(TABLE_LIMITS.attemptsMax);
+    expect(clock.sleptMs()).toBeLessThan(TABLE_LIMITS.totalMs);
+  });
+
+  test("no further call starts once the table is down", async () => {
+    const dynamo = scripted(() => ({ kind: "unavailable", message: "refused" }));
+    await write(dynamo, { puts: puts(2500) });
+    expect(dynamo.calls.length).toBeLessThanOrEqual(TABLE_LIMITS.callsAtOnce * TABLE_LIMITS.attemptsMax);
+  });
+
+  test("one that the table refuses for good is named, and the rest is written", async () => {
+    const dynamo = scripted((call) => (call.body.includes('"n":7}') ? invalid : ok()));
+    expect(await write(dynamo, { puts: puts(10) })).toEqual({
+      kind: "durable",
+      unwritable: [{ index: 7, message: "too big" }],
+    });
+  });
+
+  test("a missing table is not the events' fault", async () => {
+    const missing: DynamoAnswer = {
+      kind: "refused",
+      errorType: "ResourceNotFoundException",
+      message: "no table",
+    };
+    const dynamo = scripted(() => missing);
+    expect(await write(dynamo, { puts: puts(2) })).toMatchObject({ kind: "unavailable", throttled: false });
+    expect(dynamo.calls).toHaveLength(1);
+  });
+});
+
+describe("objects", () => {
+  const updates = [{ set: "SET", fill: "FILL", indexes: [4, 5] }];
+  test("that are older fill in", async () => {
+    const dynamo = scripted((call) => (call.body === "SET" ? old : ok("{}")));
+    expect(await write(dynamo, { updates })).toEqual({ kind: "durable", unwritable: [] });
+    expect(dynamo.calls.map((call) => call.body)).toEqual(["SET", "FILL"]);
+  });
+
+  test("that the table refuses for good are named by all their places", async () => {
+    const outcome = await write(
+      scripted(() => invalid),
+      { updates },
+    );
+    expect(outcome).toMatchObject({ unwritable: [{ index: 4 }, { index: 5 }] });
+  });
+});

@@ -1,0 +1,50 @@
+import { describe, expect, test } from "vitest";
+import { cleanJson, isDeeperThan, isLargerThan, mayNeedCleaning, parseJson } from "../../shared/json.ts";
+
+describe("parseJson keeps numbers exact", () => {
+  test.each([
+    '{"a":12345678901234567890}',
+    '{"a":1e400,"b":[-1e-400,0.12345678901234567891]}',
+    '{"a":9007199254740993,"b":"x"}',
+    '{"a":0.30000000000000004,"b":52.37403249999999}',
+    '{"a":"id 12345678901234567890","b":1}',
+  ])("%s", (text) => {
+    expect(JSON.stringify(parseJson(text))).toBe(text);
+  });
+
+  test("and is plain JSON.parse where nothing is at stake", () => {
+    expect(parseJson('{"a":1.5,"b":[1e3]}')).toEqual({ a: 1.5, b: [1000] });
+  });
+
+  test("throws on what is no JSON", () => {
+    expect(() => parseJson("{")).toThrow(SyntaxError);
+  });
+});
+
+describe("cleanJson", () => {
+  test.each([
+    ['{"__proto__":{"admin":true},"a":1}', '{"a":1}'],
+    ['{"a":[{"\\u005f_proto__":1,"b":2}]}', '{"a":[{"b":2}]}'],
+    ['{"constructor":{"prototype":{"x":1}}}', "{}"],
+    ['{"constructor":"Ferrari"}', '{"constructor":"Ferrari"}'],
+    ['{"a":"x\\u0000y","b":["\\ud800"]}', '{"a":"x\uFFFDy","b":["\uFFFD"]}'],
+    ['{"a\\u0000":1,"n":12345678901234567890}', '{"n":12345678901234567890,"a\uFFFD":1}'],
+  ])("%s", (text, cleaned) => {
+    expect(mayNeedCleaning(text)).toBe(true);
+    const value = parseJson(text);
+    cleanJson(value);
+    expect(JSON.stringify(value)).toBe(cleaned);
+  });
+
+  test("walks 250,000 levels", () => {
+    const value = JSON.parse(`${"[".repeat(250_000)}"\\u0000"${"]".repeat(250_000)}`) as unknown;
+    cleanJson(value);
+    expect(isDeeperThan(value, 249_999)).toBe(true);
+    expect(isDeeperThan(value, 250_000)).toBe(false);
+  });
+});
+
+test("isLargerThan counts UTF-8 bytes", () => {
+  expect(isLargerThan("é".repeat(5), 10)).toBe(false);
+  expect(isLargerThan("é".repeat(6), 10)).toBe(true);
+});
