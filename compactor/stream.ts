@@ -13,6 +13,7 @@ import { AwsV4Signer } from "aws4fetch";
 import { VarveError } from "../shared/errors.ts";
 import type { StreamRecord } from "../shared/row.ts";
 import type { SequenceNumber } from "../shared/sequence.ts";
+import { openPost } from "./http.ts";
 
 export type ListedShard = { readonly id: string; readonly parent: string | null };
 export type StreamDescription = { readonly arn: string; readonly shards: readonly ListedShard[] };
@@ -80,6 +81,7 @@ export function openStreams(config: StreamsConfig): Streams {
     ...(streamsEndpoint === undefined ? {} : { endpoint: streamsEndpoint }),
   });
   const url = streamsEndpoint ?? `https://streams.dynamodb.${config.region}.amazonaws.com/`;
+  const post = openPost();
   const signingKeys = new Map<string, ArrayBuffer>();
 
   return {
@@ -127,6 +129,7 @@ export function openStreams(config: StreamsConfig): Streams {
 
     getRecords: async (iterator, signal) => {
       const { accessKeyId, secretAccessKey, sessionToken } = await credentials();
+      const body = JSON.stringify({ ShardIterator: iterator, Limit: RECORDS_MAX });
       const signed = await new AwsV4Signer({
         method: "POST",
         url,
@@ -134,7 +137,7 @@ export function openStreams(config: StreamsConfig): Streams {
           "content-type": "application/x-amz-json-1.0",
           "x-amz-target": "DynamoDBStreams_20120810.GetRecords",
         },
-        body: JSON.stringify({ ShardIterator: iterator, Limit: RECORDS_MAX }),
+        body,
         accessKeyId,
         secretAccessKey,
         ...(sessionToken === undefined ? {} : { sessionToken }),
@@ -143,21 +146,17 @@ export function openStreams(config: StreamsConfig): Streams {
         cache: signingKeys,
       }).sign();
       const timeout = AbortSignal.timeout(REQUEST_TIMEOUT_MS);
-      let status: number;
-      let text: string;
       try {
-        const answer = await fetch(signed.url, {
-          method: signed.method,
-          headers: signed.headers,
-          body: signed.body ?? null,
-          signal: signal === undefined ? timeout : AbortSignal.any([signal, timeout]),
-        });
-        status = answer.status;
-        text = await answer.text();
+        const { status, text } = await post(
+          signed.url.href,
+          Object.fromEntries(signed.headers),
+          body,
+          signal === undefined ? timeout : AbortSignal.any([signal, timeout]),
+        );
+        return parsePage(status, text);
       } catch (error) {
         return { kind: "retry", why: error instanceof Error ? describe(error) : String(error) };
       }
-      return parsePage(status, text);
     },
   };
 }
