@@ -1,3 +1,4 @@
+import { connect } from "node:net";
 import { Log, LogLevel, Miniflare, type MiniflareOptions } from "miniflare";
 import { VarveError, describeError } from "../shared/errors.ts";
 import type { PartMessage } from "./settings.ts";
@@ -22,6 +23,7 @@ export async function runMiniflare(
     await miniflare.ready;
     await prepare(miniflare);
     tell({ type: "ready" });
+    void leaveWhenDeaf(await miniflare.ready);
   } catch (error) {
     const known = error instanceof VarveError ? error : undefined;
     tell({
@@ -34,6 +36,35 @@ export async function runMiniflare(
     // Miniflare's own exit hook ends workerd.
     setImmediate(() => process.exit());
   }
+}
+
+const LISTEN_CHECK_MS = 2_000;
+const REFUSALS_MAX = 3;
+
+/**
+ * Miniflare starts workerd again when it crashes. If that fails, it stays without; then this
+ * process ends, to be started afresh.
+ */
+async function leaveWhenDeaf({ hostname, port }: URL): Promise<never> {
+  let refusals = 0;
+  for (;;) {
+    await new Promise((resolve) => setTimeout(resolve, LISTEN_CHECK_MS));
+    refusals = (await accepts(hostname, Number(port))) ? 0 : refusals + 1;
+    if (refusals < REFUSALS_MAX) continue;
+    console.error(`nothing listens on port ${port} any more`);
+    process.exit(1);
+  }
+}
+
+function accepts(host: string, port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect({ host, port });
+    socket.once("connect", () => {
+      socket.destroy();
+      resolve(true);
+    });
+    socket.once("error", () => resolve(false));
+  });
 }
 
 function tell(message: PartMessage): void {

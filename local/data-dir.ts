@@ -8,11 +8,19 @@
  * - dynamodb.sqlite, s3/, kv/   what the parts keep
  */
 import { randomBytes } from "node:crypto";
-import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import {
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  realpathSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
+import { join, resolve } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { z } from "zod";
-import { VarveError } from "../shared/errors.ts";
+import { VarveError, describeError } from "../shared/errors.ts";
 import { readRunning } from "./running.ts";
 
 const State = z.object({
@@ -22,35 +30,54 @@ const State = z.object({
 });
 export type State = z.infer<typeof State>;
 
-/** Makes the directory if need be and takes its lock. The answer gives the lock back. */
-export function lockDataDir(dataDir: string): () => void {
+/** The directory's one true path, made if need be. */
+export function openDataDir(path: string): string {
+  const dataDir = resolve(path);
   try {
     mkdirSync(dataDir, { recursive: true });
+    return realpathSync(dataDir);
   } catch (error) {
-    throw new VarveError(
-      "data_dir_unusable",
-      `The data directory ${dataDir} cannot be made: ${error instanceof Error ? error.message : String(error)}.`,
-      "Name another one: --data <directory>.",
-      error,
-    );
+    throw unusable(dataDir, error);
   }
-  const lock = new DatabaseSync(join(dataDir, "local.lock"));
+}
+
+const SQLITE_BUSY = 5;
+
+/** Takes the directory's lock. The answer gives it back. */
+export function lockDataDir(dataDir: string): () => void {
+  let lock: DatabaseSync | undefined;
   try {
+    lock = new DatabaseSync(join(dataDir, "local.lock"));
     lock.exec("BEGIN EXCLUSIVE");
   } catch (error) {
-    lock.close();
-    const running = readRunning(dataDir);
-    const who = running === undefined ? "" : ` (process ${running.pid}, ${running.endpoint})`;
-    throw new VarveError(
-      "already_running",
-      `Varve is already running on ${dataDir}${who}.`,
-      "Use that one, stop it, or name another data directory: --data <directory>.",
-      error,
-    );
+    lock?.close();
+    const isBusy = error instanceof Error && "errcode" in error && error.errcode === SQLITE_BUSY;
+    throw isBusy ? alreadyRunning(dataDir, error) : unusable(dataDir, error);
   }
+  const held = lock;
   return () => {
-    lock.close();
+    held.close();
   };
+}
+
+function alreadyRunning(dataDir: string, cause: unknown): VarveError {
+  const running = readRunning(dataDir);
+  const who = running === undefined ? "" : ` (process ${running.pid}, ${running.endpoint})`;
+  return new VarveError(
+    "already_running",
+    `Varve is already running on ${dataDir}${who}.`,
+    "Use that one, stop it, or name another data directory: --data <directory>.",
+    cause,
+  );
+}
+
+function unusable(dataDir: string, cause: unknown): VarveError {
+  return new VarveError(
+    "data_dir_unusable",
+    `The data directory ${dataDir} cannot be written: ${describeError(cause)}.`,
+    "Name another one: --data <directory>.",
+    cause,
+  );
 }
 
 /** The variable every child carries, and hands on to its own children: whose they are. */

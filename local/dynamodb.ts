@@ -11,9 +11,11 @@ import {
 } from "@aws-sdk/client-dynamodb";
 import { VarveError, describeError } from "../shared/errors.ts";
 
-export function dynoxideBinary(): string {
+const fromHere = createRequire(import.meta.url);
+
+export function dynoxideBinary(resolvePath: (name: string) => string = fromHere.resolve): string {
   try {
-    return createRequire(import.meta.url).resolve("@dynoxide/linux-x64/dynoxide");
+    return resolvePath("@dynoxide/linux-x64/dynoxide");
   } catch (error) {
     throw new VarveError(
       "dynamodb_missing",

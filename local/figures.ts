@@ -8,38 +8,44 @@ export type Figures = {
   /** Rows committed since the start. */
   readonly rows: number;
   readonly version: number | undefined;
-  /** How far the watermark was behind when the last commit was made. */
-  readonly lagMs: number | undefined;
+  /** Every change up to here is in the changelog. */
+  readonly watermarkMs: number | undefined;
 };
 
-export const noFigures: Figures = { events: undefined, rows: 0, version: undefined, lagMs: undefined };
+export const noFigures: Figures = { events: undefined, rows: 0, version: undefined, watermarkMs: undefined };
 
 const Committed = z.object({
   msg: z.literal("committed"),
   version: z.int(),
   rows: z.int(),
-  watermark_ms: z.number().nullish(),
+  watermark_ms: z.number(),
 });
 
 /** The figures after one more line of the compactor's log. */
-export function afterCompactorLine(figures: Figures, line: unknown, nowMs: number): Figures {
+export function afterCompactorLine(figures: Figures, line: unknown): Figures {
   const committed = Committed.safeParse(line).data;
   if (committed === undefined) return figures;
-  const watermarkMs = committed.watermark_ms ?? undefined;
   return {
     ...figures,
     rows: figures.rows + committed.rows,
     version: committed.version,
-    lagMs: watermarkMs === undefined ? figures.lagMs : Math.max(0, nowMs - watermarkMs),
+    // 0 until the first shards have been read.
+    watermarkMs: committed.watermark_ms || figures.watermarkMs,
   };
 }
 
-export function describeFigures(figures: Figures): string {
+/** How far the watermark is behind the clock. */
+export function lagMs(figures: Figures, nowMs: number): number | undefined {
+  return figures.watermarkMs === undefined ? undefined : Math.max(0, nowMs - figures.watermarkMs);
+}
+
+export function describeFigures(figures: Figures, nowMs: number): string {
+  const lag = lagMs(figures, nowMs);
   const words = [
     ...(figures.events === undefined ? [] : [`${count(figures.events)} events accepted`]),
     `${count(figures.rows)} rows committed`,
     figures.version === undefined ? "no version yet" : `version ${figures.version}`,
-    ...(figures.lagMs === undefined ? [] : [`watermark lag ${(figures.lagMs / 1000).toFixed(1)} s`]),
+    lag === undefined ? "no watermark yet" : `watermark lag ${(lag / 1000).toFixed(1)} s`,
   ];
   return words.join(" · ");
 }

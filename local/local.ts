@@ -1,10 +1,19 @@
 /** `varve local`: the whole system on one machine, as four child processes. */
 import { rmSync } from "node:fs";
-import { relative, resolve } from "node:path";
+import { relative } from "node:path";
 import { DynamoDBClient } from "@aws-sdk/client-dynamodb";
-import { killLeftovers, loadState, lockDataDir, writePrivately } from "./data-dir.ts";
+import { parseDurationMs } from "../shared/config.ts";
+import { VarveError } from "../shared/errors.ts";
+import { killLeftovers, loadState, lockDataDir, openDataDir, writePrivately } from "./data-dir.ts";
 import { ensureTable, makeStreamIndexes } from "./dynamodb.ts";
-import { afterCompactorLine, countEvents, describeFigures, noFigures, type EventCounter } from "./figures.ts";
+import {
+  afterCompactorLine,
+  countEvents,
+  describeFigures,
+  lagMs,
+  noFigures,
+  type EventCounter,
+} from "./figures.ts";
 import { describeLogLine, parseLogLine } from "./log-line.ts";
 import { startPart, type Part, type PartEvent, type PartName, type PartSpec } from "./part.ts";
 import { claimPort, freePort } from "./ports.ts";
@@ -34,10 +43,12 @@ export type LocalOptions = {
 
 const STATUS_MS = 1_000;
 const STATUS_JSON_MS = 10_000;
+const PARENT_MS = 500;
 
 /** Runs until `signal` aborts; throws when the system cannot be brought up. */
 export async function runLocal(options: LocalOptions, signal: AbortSignal): Promise<void> {
-  const dataDir = resolve(options.dataDir);
+  checkFlush(options.flush);
+  const dataDir = openDataDir(options.dataDir);
   const screen = openScreen(process.stdout, process.stderr);
   const unlock = lockDataDir(dataDir);
   const parts = new Map<PartName, Part>();
@@ -78,7 +89,7 @@ async function supervise(
     if (event.event === "line") {
       const line = parseLogLine(event.text);
       if (event.part === "compactor" && line.kind === "record") {
-        figures = afterCompactorLine(figures, line.record, Date.now());
+        figures = afterCompactorLine(figures, line.record);
       }
       const text = describeLogLine(event.part, line);
       if (text !== undefined) screen.note(text);
@@ -122,15 +133,39 @@ async function supervise(
 
   const showStatus = (): void => {
     figures = { ...figures, events: counter?.count() };
-    if (options.json) screen.result(JSON.stringify({ event: "status", ...figures }));
-    else screen.live(describeFigures(figures), Date.now());
+    const nowMs = Date.now();
+    if (options.json)
+      screen.result(JSON.stringify({ event: "status", ...figures, lagMs: lagMs(figures, nowMs) }));
+    else screen.live(describeFigures(figures, nowMs), nowMs);
   };
   const timer = setInterval(showStatus, options.json ? STATUS_JSON_MS : STATUS_MS);
   closers.push(() => {
     clearInterval(timer);
   });
   if (!options.json) showStatus();
-  await aborted(signal);
+  await Promise.race([
+    aborted(signal),
+    ...(environment["npm_lifecycle_event"] === undefined ? [] : [orphaned()]),
+  ]);
+}
+
+/** npm hands a SIGTERM to the shell it started the script with, and no further. */
+async function orphaned(): Promise<void> {
+  const parent = process.ppid;
+  while (process.ppid === parent) {
+    await new Promise((resolveWait) => {
+      setTimeout(resolveWait, PARENT_MS).unref();
+    });
+  }
+}
+
+function checkFlush(flush: string): void {
+  if (parseDurationMs(flush) !== null) return;
+  throw new VarveError(
+    "bad_flush",
+    `${JSON.stringify(flush)} is not a duration.`,
+    "Give one such as 500ms, 1s or 5m: --flush 1s.",
+  );
 }
 
 async function choosePorts(edgePort: number): Promise<Ports> {

@@ -2,6 +2,7 @@ import { createServer } from "node:net";
 import { VarveError } from "../shared/errors.ts";
 
 const HOST = "127.0.0.1";
+const PORT_MAX = 65_535;
 
 /** A port nothing listens on now, one that is not in `taken`. */
 export async function freePort(taken: ReadonlySet<number>): Promise<number> {
@@ -13,6 +14,13 @@ export async function freePort(taken: ReadonlySet<number>): Promise<number> {
 
 /** The port as asked for, or any free one for 0. */
 export async function claimPort(port: number): Promise<number> {
+  if (!Number.isInteger(port) || port < 0 || port > PORT_MAX) {
+    throw new VarveError(
+      "bad_port",
+      `${port} is not a port.`,
+      `Name one from 0 to ${PORT_MAX}: --port 8787.`,
+    );
+  }
   try {
     return await listenBriefly(port);
   } catch (error) {

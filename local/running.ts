@@ -37,7 +37,7 @@ export function readRunning(dataDir: string): Running | undefined {
   } catch {
     return undefined;
   }
-  const parsed = Running.safeParse(JSON.parse(text));
+  const parsed = Running.safeParse(parseJson(text));
   return parsed.success && isAlive(parsed.data.pid) ? parsed.data : undefined;
 }
 
@@ -47,5 +47,13 @@ function isAlive(pid: number): boolean {
     return true;
   } catch (error) {
     return error instanceof Error && "code" in error && error.code === "EPERM";
+  }
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
   }
 }

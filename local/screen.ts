@@ -50,6 +50,7 @@ export function openScreen(stdout: NodeJS.WriteStream, stderr: NodeJS.WriteStrea
     clear: () => {
       erase();
       live = "";
+      plainMs = Number.NEGATIVE_INFINITY;
     },
   };
 }
