@@ -15,6 +15,7 @@ import type { Position } from "../shared/position.ts";
 import type { Snapshot } from "../shared/snapshot.ts";
 import { applyCommit } from "../shared/snapshot.ts";
 import type { ObjectStore } from "../shared/store.ts";
+import { LEVEL_MS } from "../shared/window.ts";
 import type { Batch } from "./buffer.ts";
 import { WindowBuffer } from "./buffer.ts";
 import { putCommit } from "./committer.ts";
@@ -103,7 +104,7 @@ async function session(
   signal: AbortSignal,
 ): Promise<Ended> {
   const { clock, streams, log } = deps;
-  const buffer = new WindowBuffer();
+  const buffer = new WindowBuffer(await deps.parquet.stage());
   const reading = new AbortController();
   const stop = () => reading.abort();
   signal.addEventListener("abort", stop, { once: true });
@@ -165,9 +166,9 @@ async function session(
   };
 
   const flush = async (): Promise<Ended | null> => {
-    const batch = buffer.take();
+    const batch = buffer.take(await deps.parquet.stage());
     const discovery = discover(deps, snapshot);
-    const files = await upload(deps, batch, patience);
+    const files = await upload(deps, batch, patience).finally(() => batch.stage.close());
     if (files === null) return { kind: "stopped" };
     const { found, discoveredMs } = await discovery;
     const positions = new Map([...found, ...batch.positions]);
@@ -199,6 +200,7 @@ async function session(
     reading.abort();
     signal.removeEventListener("abort", stop);
     await Promise.all(readers.values());
+    await buffer.close();
     await checkpointing;
   }
 }
@@ -226,8 +228,9 @@ async function discover({ streams, clock, log }: CompactorDeps, snapshot: Snapsh
 /** Writes a file a window and uploads it under a name never used before. Null when it gave up. */
 async function upload(deps: CompactorDeps, batch: Batch, patience: Patience): Promise<UploadedFile[] | null> {
   const files: UploadedFile[] = [];
-  for (const [windowStartMs, rows] of batch.windows) {
-    const { bytes, ...file } = await deps.parquet.write(rows.values());
+  for (const [windowStartMs, { minChangedMs }] of batch.windows) {
+    const endMs = windowStartMs + LEVEL_MS[0];
+    const { bytes, ...file } = await batch.stage.write(windowStartMs, endMs, batch.superseded);
     const path = flushKey(windowStartMs, deps.clock.uuid());
     const stored = await persist(deps, patience, `uploading ${path}`, async () => {
       const put = await deps.store.put(path, bytes, { kind: "always" });
@@ -235,7 +238,6 @@ async function upload(deps: CompactorDeps, batch: Batch, patience: Patience): Pr
       throw put.kind === "unknown" ? put.cause : new Error("the store refused it");
     });
     if (stored === null) return null;
-    const minChangedMs = [...rows.values()].reduce((least, row) => Math.min(least, row.changedMs), Infinity);
     files.push({ path, windowStartMs, sizeBytes: bytes.byteLength, minChangedMs, file });
   }
   return files;

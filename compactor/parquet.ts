@@ -1,9 +1,11 @@
 /**
- * Rows to a Parquet file. The file's statistics and set checksum come out of the same engine.
+ * Rows to Parquet files, by way of a stage: DuckDB takes each row in as it is read, so that none of them is held in
+ * JavaScript's heap, where keeping it until the flush would cost more than parsing it did. The statistics and the
+ * set checksum come out of the same engine.
  *
  * A flush is about one row group, so there is nothing inside it that an order could prune: its rows stand as they
  * came, at zstd's cheapest level, for the minutes until its window is merged. What the rows of a shard share goes
- * into DuckDB once, as a lane: each value that is handed over costs as much as writing it.
+ * into DuckDB once, as a lane: handing a value over costs as much as writing it to the file.
  */
 import { createHash } from "node:crypto";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
@@ -26,18 +28,25 @@ export type ParquetFile = {
   readonly sha256: string;
 };
 
-export type ParquetWriter = {
-  /** One call at a time. */
-  readonly write: (rows: Iterable<Row>) => Promise<ParquetFile>;
+/** Rows on their way into files: those of one batch. */
+export type Stage = {
+  /** Takes a row in, and gives its number. */
+  readonly add: (row: Row) => number;
+  /**
+   * The file of the rows with `changedMs` in [startMs, endMs), less those whose numbers are in `superseded`.
+   * One call at a time, and none of `add` after the first.
+   */
+  readonly write: (startMs: number, endMs: number, superseded: readonly number[]) => Promise<ParquetFile>;
   readonly close: () => Promise<void>;
 };
 
-const TABLES = `
-  CREATE OR REPLACE TABLE lanes (lane INTEGER, shard VARCHAR, op VARCHAR, kind VARCHAR);
-  CREATE OR REPLACE TABLE batch (lane INTEGER, changed_ms BIGINT, key VARCHAR, digits VARCHAR, changes INTEGER, source VARCHAR,
-    collection VARCHAR, id VARCHAR, user_id VARCHAR, anonymous_id VARCHAR, event VARCHAR, event_ms BIGINT, image VARCHAR)`;
+export type ParquetWriter = {
+  readonly stage: () => Promise<Stage>;
+  readonly close: () => Promise<void>;
+};
 
-const ROWS = `(SELECT * EXCLUDE digits, lpad(digits, ${SEQUENCE_DIGITS_MAX}, '0') AS seq FROM batch JOIN lanes USING (lane))`;
+const STAGE = `(lane INTEGER, changed_ms BIGINT, key VARCHAR, digits VARCHAR, changes INTEGER, source VARCHAR, collection VARCHAR,
+  id VARCHAR, user_id VARCHAR, anonymous_id VARCHAR, event VARCHAR, event_ms BIGINT, image VARCHAR)`;
 
 const FILE_COLUMNS = `make_timestamptz(changed_ms * 1000) AS changed_at, changed_ms, op, key, seq, shard, changes::BIGINT AS changes,
   kind, source, collection, id, user_id, anonymous_id, event,
@@ -49,24 +58,72 @@ const STATS_TEXT_MAX = 128;
 
 export async function openParquetWriter(memoryMaxMB: number): Promise<ParquetWriter> {
   const dir = await mkdtemp(join(tmpdir(), "varve-parquet-"));
-  const { connection, close } = await openDuckDB({ threads: 1, memoryMaxMB, spillDir: join(dir, "spill") });
-  const path = join(dir, "batch.parquet");
+  const duckdb = await openDuckDB({ threads: 1, memoryMaxMB, spillDir: join(dir, "spill") });
+  let stages = 0;
+  return {
+    stage: async () => {
+      stages += 1;
+      return openStage(await duckdb.connect(), `stage_${stages}`, join(dir, `${stages}.parquet`));
+    },
+    close: async () => {
+      duckdb.close();
+      await rm(dir, { recursive: true, force: true });
+    },
+  };
+}
+
+async function openStage(connection: DuckDBConnection, name: string, path: string): Promise<Stage> {
+  await connection.run(`CREATE TABLE ${name} ${STAGE}`);
+  const appender = await connection.createAppender(name);
+  const lanes: Row[] = [];
+  let lane = 0;
+  let count = 0;
+  let sealed = false;
+
+  const seal = async (superseded: readonly number[]): Promise<void> => {
+    if (sealed) return;
+    sealed = true;
+    appender.closeSync();
+    await connection.run(
+      `CREATE TEMP TABLE lanes (lane INTEGER, shard VARCHAR, op VARCHAR, kind VARCHAR); CREATE TEMP TABLE superseded (number BIGINT)`,
+    );
+    await appendLanes(connection, lanes);
+    const numbers = await connection.createAppender("superseded");
+    for (const number of superseded) {
+      numbers.appendDouble(number);
+      numbers.endRow();
+    }
+    numbers.closeSync();
+  };
 
   return {
-    write: async (rows) => {
-      await connection.run(TABLES);
-      await append(connection, rows);
+    add: (row) => {
+      const last = lanes[lane];
+      if (last === undefined || !sameLane(last, row)) {
+        const known = lanes.findIndex((one) => sameLane(one, row));
+        lane = known === -1 ? lanes.push({ ...row, image: null }) - 1 : known;
+      }
+      appendRow(appender, lane, row);
+      count += 1;
+      return count - 1;
+    },
+
+    write: async (startMs, endMs, superseded) => {
+      await seal(superseded);
+      // In a table that was only appended to, rowid counts the rows from 0.
+      const rows = `(SELECT * EXCLUDE digits, lpad(digits, ${SEQUENCE_DIGITS_MAX}, '0') AS seq FROM ${name} JOIN lanes USING (lane)
+        WHERE changed_ms >= ${startMs} AND changed_ms < ${endMs} ${superseded.length === 0 ? "" : `AND ${name}.rowid NOT IN (SELECT number FROM superseded)`})`;
       await connection.run(
-        `COPY (SELECT ${FILE_COLUMNS} FROM ${ROWS}) TO ${sqlText(path)} (FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1)`,
+        `COPY (SELECT ${FILE_COLUMNS} FROM ${rows}) TO ${sqlText(path)} (FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1)`,
       );
       const summary = await connection.runAndReadAll(
         `SELECT count(*)::INTEGER AS rows, sum(changes)::VARCHAR AS changes, ${SETSUM_HALVES_SQL},
          ${STATS_COLUMNS.map((column) => `min(${column})::VARCHAR, max(${column})::VARCHAR, (count(*) - count(${column}))::INTEGER`).join(", ")}
-         FROM (SELECT *, ${SETSUM_DIGEST_SQL} AS digest FROM ${ROWS})`,
+         FROM (SELECT *, ${SETSUM_DIGEST_SQL} AS digest FROM ${rows})`,
       );
       const [values] = summary.getRows();
       if (values === undefined) throw new Error("DuckDB gave no summary of a batch");
-      const [count, changes, upper, lower, ...bounds] = values as [
+      const [total, changes, upper, lower, ...bounds] = values as [
         number,
         string,
         string,
@@ -76,41 +133,32 @@ export async function openParquetWriter(memoryMaxMB: number): Promise<ParquetWri
       const bytes = await readFile(path);
       return {
         bytes,
-        totals: { rows: count, sum: setsumFromHalves(upper, lower) },
+        totals: { rows: total, sum: setsumFromHalves(upper, lower) },
         changes: Number(changes),
-        stats: statsJson(count, bounds),
+        stats: statsJson(total, bounds),
         sha256: createHash("sha256").update(bytes).digest("hex"),
       };
     },
+
     close: async () => {
-      close();
-      await rm(dir, { recursive: true, force: true });
+      if (!sealed) appender.closeSync();
+      await connection.run(`DROP TABLE ${name}`);
+      connection.closeSync();
+      await rm(path, { force: true });
     },
   };
 }
 
-async function append(connection: DuckDBConnection, rows: Iterable<Row>): Promise<void> {
-  const appender = await connection.createAppender("batch");
-  const lanes: Row[] = [];
-  let lane = 0;
-  for (const row of rows) {
-    const last = lanes[lane];
-    if (last === undefined || !sameLane(last, row)) {
-      const known = lanes.findIndex((one) => sameLane(one, row));
-      lane = known === -1 ? lanes.push(row) - 1 : known;
-    }
-    appendRow(appender, lane, row);
+async function appendLanes(connection: DuckDBConnection, lanes: readonly Row[]): Promise<void> {
+  const appender = await connection.createAppender("lanes");
+  for (const [index, { shard, op, kind }] of lanes.entries()) {
+    appender.appendInteger(index);
+    appender.appendVarchar(shard);
+    appender.appendVarchar(op);
+    appendText(appender, kind);
+    appender.endRow();
   }
   appender.closeSync();
-  const named = await connection.createAppender("lanes");
-  for (const [index, { shard, op, kind }] of lanes.entries()) {
-    named.appendInteger(index);
-    named.appendVarchar(shard);
-    named.appendVarchar(op);
-    appendText(named, kind);
-    named.endRow();
-  }
-  named.closeSync();
 }
 
 const sameLane = (a: Row, b: Row): boolean => a.shard === b.shard && a.op === b.op && a.kind === b.kind;
