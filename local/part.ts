@@ -47,7 +47,8 @@ export type Part = {
   readonly ready: Promise<void>;
   readonly pid: () => number | undefined;
   readonly send: (message: object) => void;
-  readonly stop: () => Promise<void>;
+  /** SIGTERM first, then, when `msMax` have passed, SIGKILL. */
+  readonly stop: (msMax?: number) => Promise<void>;
 };
 
 const PAUSE_FIRST_MS = 250;
@@ -151,14 +152,15 @@ export function startPart(spec: PartSpec, report: (event: PartEvent) => void): P
     });
   }
 
-  async function stop(): Promise<void> {
+  async function stop(msMax = spec.stopMsMax): Promise<void> {
     stopping = true;
     clearTimeout(pause);
     const running = child;
     if (running?.pid === undefined) return;
     const { pid } = running;
-    const tooLong = setTimeout(() => killGroup(pid), spec.stopMsMax);
-    running.kill("SIGTERM");
+    if (msMax === 0) killGroup(pid);
+    else running.kill("SIGTERM");
+    const tooLong = setTimeout(() => killGroup(pid), msMax);
     await ended;
     clearTimeout(tooLong);
   }

@@ -1,12 +1,16 @@
 import { expect, test } from "vitest";
 import { demoCalls } from "../../local/demo-events.ts";
 import { afterCompactorLine, describeFigures, noFigures } from "../../local/figures.ts";
-import { describeLogLine, parseLogLine } from "../../local/log-line.ts";
+import { describeLogLine, parseLogLine, type LogLine } from "../../local/log-line.ts";
 
+const record = (fields: Record<string, unknown>): LogLine => parseLogLine(JSON.stringify(fields));
 const committed = { level: "info", msg: "committed", version: 7, rows: 1200, watermark_ms: 10_000 };
 
 test("the live line adds up commits and tells how far the watermark is behind", () => {
-  const after = afterCompactorLine(afterCompactorLine(noFigures, committed), { ...committed, version: 8 });
+  const after = afterCompactorLine(
+    afterCompactorLine(noFigures, record(committed)),
+    record({ ...committed, version: 8 }),
+  );
   expect(describeFigures({ ...after, events: 2500 }, 11_500)).toBe(
     "2,500 events accepted · 2,400 rows committed · version 8 · watermark lag 1.5 s",
   );
@@ -14,9 +18,9 @@ test("the live line adds up commits and tells how far the watermark is behind", 
 
 test("figures that are not known are not made up", () => {
   expect(describeFigures(noFigures, 0)).toBe("0 rows committed · no version yet · no watermark yet");
-  const started = afterCompactorLine(noFigures, { ...committed, rows: 0, watermark_ms: 0 });
+  const started = afterCompactorLine(noFigures, record({ ...committed, rows: 0, watermark_ms: 0 }));
   expect(describeFigures(started, 11_500)).toBe("0 rows committed · version 7 · no watermark yet");
-  expect(afterCompactorLine(started, { level: "info", msg: "opened", version: 9 })).toBe(started);
+  expect(afterCompactorLine(started, record({ level: "info", msg: "opened", version: 9 }))).toBe(started);
 });
 
 test.each([
