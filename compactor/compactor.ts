@@ -50,8 +50,12 @@ const RETRY_MAX_MS = 4_000;
 /** How long a stopping compactor goes on trying to commit what it has read. */
 const DRAIN_MS = 15_000;
 
-/** Runs until `signal` aborts; then commits what it has read, and returns. */
+/**
+ * Runs until `signal` aborts; then commits what it has read, and returns. Throws when the table, its stream or
+ * the changelog cannot be used at the start; later such faults are waited out.
+ */
 export async function runCompactor(deps: CompactorDeps, signal: AbortSignal): Promise<void> {
+  await deps.streams.describe(signal);
   let snapshot = await openLog(deps);
   deps.log.info("opened", { version: snapshot.version, watermark_ms: snapshot.log.watermarkMs });
   const patience = patienceOf(deps.clock, signal);
@@ -214,7 +218,6 @@ async function discover({ streams, clock, log }: CompactorDeps, snapshot: Snapsh
   try {
     return { found: newShards(snapshot, await streams.describe()), discoveredMs: beganMs };
   } catch (error) {
-    if (error instanceof VarveError && snapshot.log.discoveredMs === 0) throw error;
     log.warn("shard discovery failed", { why: describeError(error) });
     return { found: new Map(), discoveredMs: undefined };
   }

@@ -66,11 +66,6 @@ export type Refused = {
   readonly fix: string;
 };
 
-export type IngestContext = Receipt & {
-  /** The body's text may hold a NUL, a lone surrogate or a prototype key. */
-  readonly dirty: boolean;
-};
-
 export const refused = (status: Refused["status"], code: string, message: string, fix: string): Refused => ({
   kind: "refused",
   status,
@@ -79,7 +74,7 @@ export const refused = (status: Refused["status"], code: string, message: string
   fix,
 });
 
-export function ingest(call: Call, body: unknown, context: IngestContext): Ingested | Refused {
+export function ingest(call: Call, body: unknown, context: Receipt): Ingested | Refused {
   if (call.kind === "set") return ingestSet(body, context);
   if (call.kind === "single") return ingestEvents([body], call.type, NO_ENVELOPE, context);
   const batch = isJsonObject(body) ? body["batch"] : body;
@@ -152,7 +147,7 @@ const tooDeep: Encoded = {
   },
 };
 
-function encode(sent: unknown, type: EventType | null, envelope: Envelope, context: IngestContext): Encoded {
+function encode(sent: unknown, type: EventType | null, envelope: Envelope, context: Receipt): Encoded {
   const result = normaliseEvent(sent, type, envelope, context);
   if (result.kind === "rejected") return result;
   const { event } = result;
@@ -178,7 +173,7 @@ function ingestEvents(
   batch: readonly unknown[],
   type: EventType | null,
   envelope: Envelope,
-  context: IngestContext,
+  context: Receipt,
 ): Ingested | Refused {
   const events: AcceptedEvent[] = [];
   const objects: AcceptedObject[] = [];
@@ -242,7 +237,7 @@ export const SET_COLLECTION = z
   .max(100)
   .regex(/^[a-z](?:[a-z_]*[a-z])?$/);
 
-function ingestSet(body: unknown, context: IngestContext): Ingested | Refused {
+function ingestSet(body: unknown, context: Receipt): Ingested | Refused {
   const call = isJsonObject(body) ? body : {};
   const collection = SET_COLLECTION.safeParse(call["collection"]);
   if (!collection.success) {

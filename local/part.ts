@@ -52,7 +52,7 @@ export type Part = {
 };
 
 const PAUSE_FIRST_MS = 250;
-const PAUSE_MS_MAX = 10_000;
+const PAUSE_MS_MAX = 2_000;
 const LIVED_MS = 20_000;
 const START_ATTEMPTS_MAX = 3;
 const READY_MS_MAX = 60_000;

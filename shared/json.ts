@@ -50,7 +50,7 @@ export function parseJson(text: string): unknown {
  * UTF-8 has none in the clear, so they need an escape or the name itself.
  */
 export function mayNeedCleaning(text: string): boolean {
-  return text.includes("\\u") || text.includes('"__proto__"') || text.includes('"constructor"');
+  return text.includes("\\u") || text.includes("__prot") || text.includes('"constructor"');
 }
 
 const NUL = "\u0000";

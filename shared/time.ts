@@ -3,6 +3,11 @@
  * of seconds or milliseconds. A time without a zone is UTC.
  */
 const CANONICAL = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/;
+
+/** True of ISO 8601 as Date.toISOString writes it. */
+export const isCanonicalTime = (value: unknown): boolean =>
+  typeof value === "string" && value.length === 24 && CANONICAL.test(value);
+
 const ISO =
   /^(\d{4}-\d\d-\d\d)(?:[Tt ](\d\d:\d\d(?::\d\d)?)(?:[.,](\d{1,9})\d*)?\s?([Zz]|[+-]\d\d(?::?\d\d)?)?)?$/;
 
@@ -22,7 +27,7 @@ export function parseTimeMs(value: unknown): number | null {
     return Math.trunc(value < SECONDS_MAX ? value * 1000 : value);
   }
   if (typeof value !== "string") return null;
-  if (CANONICAL.test(value)) {
+  if (isCanonicalTime(value)) {
     const ms = Date.parse(value);
     return Number.isNaN(ms) ? null : ms;
   }

@@ -1,10 +1,10 @@
 import { describe, expect, test } from "vitest";
 import { ingest } from "../../edge/ingest.ts";
-import type { Call, Ingested, IngestContext } from "../../edge/ingest.ts";
-import type { EventType } from "../../shared/event.ts";
+import type { Call, Ingested } from "../../edge/ingest.ts";
+import type { EventType, Receipt } from "../../shared/event.ts";
 
 const RECEIVED = "2026-11-23T12:00:00.000Z";
-const context: IngestContext = {
+const context: Receipt = {
   receivedAtMs: Date.parse(RECEIVED),
   receivedAt: RECEIVED,
   skewMaxMs: 60_000,

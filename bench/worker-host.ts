@@ -1,0 +1,149 @@
+/**
+ * A worker in a workerd of its own, so that its CPU can be read from the process. Not through Miniflare,
+ * whose emulation runs each request and each subrequest through a worker of its own as well, which would be
+ * counted as ours.
+ */
+import { spawn } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { createServer } from "node:net";
+import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { build } from "esbuild";
+
+/** The `workerd` package says where its binary is, and has no types. */
+const { default: workerdPath } = createRequire(import.meta.url)("workerd") as { readonly default: string };
+
+export type WorkerHost = {
+  readonly url: string;
+  /** User and system time of the whole process so far. */
+  readonly cpuMs: () => number;
+  /** Memory in use, bytes. */
+  readonly memoryBytes: () => number;
+  readonly stop: () => Promise<void>;
+};
+
+export async function bundle(entry: string): Promise<string> {
+  const built = await build({
+    entryPoints: [entry],
+    bundle: true,
+    format: "esm",
+    target: "es2024",
+    conditions: ["workerd", "worker", "browser"],
+    write: false,
+    external: ["node:*", "cloudflare:*"],
+  });
+  const [output] = built.outputFiles;
+  if (output === undefined) throw new Error(`esbuild made nothing of ${entry}`);
+  return output.text;
+}
+
+/** Linux counts in hundredths of a second. */
+const MS_PER_TICK = 10;
+
+function cpuMsOf(pid: number): number {
+  const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
+  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+  return (Number(fields[11]) + Number(fields[12])) * MS_PER_TICK;
+}
+
+function residentBytes(pid: number): number {
+  const match = /^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"));
+  return Number(match?.[1] ?? 0) * 1024;
+}
+
+function freePort(): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const server = createServer();
+    server.once("error", reject);
+    server.listen(0, "127.0.0.1", () => {
+      const { port } = server.address() as AddressInfo;
+      server.close(() => resolve(port));
+    });
+  });
+}
+
+export type WorkerOptions = {
+  readonly script: string;
+  readonly bindings?: Readonly<Record<string, string>>;
+  /** KV namespaces, each with what it holds. */
+  readonly kv?: Readonly<Record<string, Readonly<Record<string, string>>>>;
+};
+
+const quote = (text: string): string => JSON.stringify(text);
+
+/** Workers KV as a service: what a `kvNamespace` binding asks over HTTP. */
+const kvScript = (
+  values: Readonly<Record<string, string>>,
+): string => `const values = ${JSON.stringify(values)};
+export default {
+  fetch(request) {
+    const value = values[decodeURIComponent(new URL(request.url).pathname.slice(1))];
+    return value === undefined ? new Response(null, { status: 404 }) : new Response(value);
+  },
+};`;
+
+function configText(options: WorkerOptions): string {
+  const text = Object.entries(options.bindings ?? {}).map(
+    ([name, value]) => `(name = ${quote(name)}, text = ${quote(value)})`,
+  );
+  const names = Object.keys(options.kv ?? {});
+  const kv = names.map((name) => `(name = ${quote(name)}, kvNamespace = ${quote(`kv-${name}`)})`);
+  const services = names.map(
+    (name) =>
+      `(name = ${quote(`kv-${name}`)}, worker = (modules = [(name = "kv", esModule = embed ${quote(`kv-${name}.js`)})], compatibilityDate = "2026-10-01"))`,
+  );
+  return `using Workerd = import "/workerd/workerd.capnp";
+const config :Workerd.Config = (
+  services = [
+    (name = "main", worker = (
+      modules = [(name = "worker", esModule = embed "worker.js")],
+      compatibilityDate = "2026-10-01",
+      bindings = [${[...text, ...kv].join(", ")}],
+      globalOutbound = "loopback")),
+    (name = "loopback", network = (allow = ["local"])),
+    ${services.join(",\n    ")}
+  ],
+  sockets = [(name = "http", address = "127.0.0.1:0", http = (), service = "main")]
+);`;
+}
+
+async function answers(url: string): Promise<boolean> {
+  try {
+    await (await fetch(url)).arrayBuffer();
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+export async function startWorker(options: WorkerOptions): Promise<WorkerHost> {
+  const folder = mkdtempSync(join(tmpdir(), "varve-bench-"));
+  writeFileSync(join(folder, "worker.js"), options.script);
+  for (const [name, values] of Object.entries(options.kv ?? {})) {
+    writeFileSync(join(folder, `kv-${name}.js`), kvScript(values));
+  }
+  const config = join(folder, "config.capnp");
+  writeFileSync(config, configText(options));
+  const port = await freePort();
+  const child = spawn(workerdPath, ["serve", config, "--socket-addr", `http=127.0.0.1:${port}`], {
+    stdio: ["ignore", "ignore", "inherit"],
+  });
+  const exited = new Promise<void>((resolve) => child.once("exit", () => resolve()));
+  const stop = async (): Promise<void> => {
+    child.kill("SIGKILL");
+    await exited;
+    rmSync(folder, { recursive: true, force: true });
+  };
+  const url = `http://127.0.0.1:${port}`;
+  for (let attempt = 0; !(await answers(`${url}/healthz`)); attempt++) {
+    if (attempt > 100 || child.exitCode !== null) {
+      await stop();
+      throw new Error("workerd did not start");
+    }
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+  const pid = child.pid ?? 0;
+  return { url, cpuMs: () => cpuMsOf(pid), memoryBytes: () => residentBytes(pid), stop };
+}
