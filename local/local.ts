@@ -13,11 +13,12 @@ import {
 } from "./data-dir.ts";
 import { ensureTable, makeStreamIndexes } from "./dynamodb.ts";
 import { afterCompactorLine, countEvents, describeFigures, lagMs, noFigures } from "./figures.ts";
-import { describeLogLine, parseLogLine } from "./log-line.ts";
+import { describeLogLine } from "./log-line.ts";
 import { describeEvent, describeRunning } from "./page.ts";
 import type { PartEvent } from "./part.ts";
 import { openParts, type Parts } from "./parts.ts";
 import { claimPort, freePort } from "./ports.ts";
+import { openRepeats } from "./repeats.ts";
 import { runningPath, type Running } from "./running.ts";
 import { openScreen } from "./screen.ts";
 import {
@@ -74,15 +75,15 @@ async function runSystem(
   const isForeign = foreignDynamodb(process.env) !== undefined;
   let figures = noFigures;
   let announced = false;
+  const repeats = openRepeats();
 
   const parts = openParts((event: PartEvent) => {
     if (event.event === "exited") over.check();
     if (over.signal.aborted) return;
     if (event.event === "line") {
-      const line = parseLogLine(event.text);
-      if (event.part === "compactor") figures = afterCompactorLine(figures, line);
-      const shown = describeLogLine(event.part, line);
-      if (shown !== undefined) screen.note(shown);
+      if (event.part === "compactor") figures = afterCompactorLine(figures, event.line);
+      const shown = describeLogLine(event.part, event.line);
+      if (shown !== undefined) for (const text of repeats.lines(shown, Date.now())) screen.note(text);
     } else if (announced) {
       writeRunning(system, parts);
       if (options.json) screen.result(JSON.stringify(event));
@@ -114,9 +115,10 @@ async function runSystem(
     }
   } finally {
     over.end();
-    screen.clear();
+    if (!options.json) screen.live("stopping ...", Date.now());
     if (over.isGone()) await parts.kill();
     else await parts.stop();
+    screen.clear();
     if (!over.isGone()) rmSync(runningPath(system.dataDir), { force: true });
   }
   if (over.isGone()) throw dataDirGone(system.dataDir);

@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
 import { demoCalls } from "../../local/demo-events.ts";
 import { afterCompactorLine, describeFigures, noFigures } from "../../local/figures.ts";
+import { openRepeats } from "../../local/repeats.ts";
 import { describeLogLine, parseLogLine, type LogLine } from "../../local/log-line.ts";
 
 const record = (fields: Record<string, unknown>): LogLine => parseLogLine(JSON.stringify(fields));
@@ -42,4 +43,15 @@ test("the demo's events follow from the seed alone and are of every type", () =>
   expect(new Set(calls.map(({ type }) => type))).toEqual(
     new Set(["track", "identify", "page", "screen", "group", "alias"]),
   );
+});
+
+test("a line that comes again within a second is counted, not shown", () => {
+  const { lines } = openRepeats();
+  expect(lines("a", 0)).toEqual(["a"]);
+  expect(lines("a", 10)).toEqual([]);
+  expect(lines("a", 20)).toEqual([]);
+  expect(lines("a", 1_000)).toEqual(["a (2 more)"]);
+  expect(lines("a", 1_010)).toEqual([]);
+  expect(lines("b", 1_020)).toEqual(["a (1 more)", "b"]);
+  expect(lines("b", 9_000)).toEqual(["b"]);
 });
