@@ -69,10 +69,13 @@ export function planCommit(snapshot: Snapshot, change: Change, { txnId, nowMs }:
     const known = snapshot.shards.get(shard);
     const seq = known?.seq ?? null;
     if (position.seq === null && seq !== null) continue;
-    if (position.from !== seq) {
+    if (position.from !== seq || (known?.done && position.seq !== seq)) {
       return { kind: "stale", why: `${shard} was read from ${position.from}, and the log has it at ${seq}` };
     }
-    positions.set(shard, { ...position, at: Math.max(position.at, known?.at ?? 0) });
+    if (known?.done) continue;
+    // A shard that the log does not know yet begins above what was published while it was being discovered.
+    const at = Math.max(position.at, known?.at ?? snapshot.log.watermarkMs);
+    positions.set(shard, { ...position, at });
   }
   for (const { path, minChangedMs } of change.files) {
     if (minChangedMs <= snapshot.log.watermarkMs) {
@@ -98,10 +101,18 @@ export function planCommit(snapshot: Snapshot, change: Change, { txnId, nowMs }:
   const actions: Action[] = [
     ...change.files.map((file) => addAction(file, nowMs)),
     ...[...positions].map(([shard, position]) => ({ domainMetadata: encodePosition(shard, position) })),
-    ...change.gaps.map((gap, index) => domainAction(`${GAP_DOMAIN}${snapshot.version + 1}.${index}`, gap)),
+    ...newGaps(snapshot, change.gaps).map((gap, index) =>
+      domainAction(`${GAP_DOMAIN}${snapshot.version + 1}.${index}`, gap),
+    ),
     logAction(log),
   ];
   return { kind: "commit", ...sound(snapshot, { version: snapshot.version + 1, info, actions }) };
+}
+
+/** A gap is met again by each worker that starts before anything after it was committed. */
+function newGaps({ gaps }: Snapshot, met: readonly Gap[]): readonly Gap[] {
+  const known = [...gaps.values()];
+  return met.filter(({ shard, after }) => !known.some((gap) => gap.shard === shard && gap.after === after));
 }
 
 function nextLog(

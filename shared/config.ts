@@ -20,7 +20,7 @@ const DURATION = z.string().transform((text, context) => {
   return z.NEVER;
 });
 const BYTES = z.string().transform((text, context) => {
-  const match = /^(\d+)(KB|MB|GB)$/.exec(text);
+  const match = /^([1-9]\d*)(KB|MB|GB)$/.exec(text);
   if (match !== null) return Number(match[1]) * (SIZES[match[2] ?? ""] ?? 0);
   context.addIssue(`${JSON.stringify(text)} is not a size, such as 64MB`);
   return z.NEVER;
