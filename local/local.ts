@@ -11,6 +11,7 @@ import {
   writePrivately,
   type DataDirLock,
 } from "./data-dir.ts";
+import { aborted, dataDirGone, watchForEnd } from "./ending.ts";
 import { ensureTable, makeStreamIndexes } from "./dynamodb.ts";
 import { afterCompactorLine, countEvents, describeFigures, lagMs, noFigures } from "./figures.ts";
 import { describeLogLine } from "./log-line.ts";
@@ -45,7 +46,6 @@ export type LocalOptions = {
 
 const STATUS_MS = 1_000;
 const STATUS_JSON_MS = 10_000;
-const WATCH_MS = 500;
 
 /** Runs until `signal` aborts; throws when the system cannot be brought up. */
 export async function runLocal(options: LocalOptions, signal: AbortSignal): Promise<void> {
@@ -71,15 +71,15 @@ async function runSystem(
   signal: AbortSignal,
 ): Promise<void> {
   const screen = openScreen(process.stdout, process.stderr);
-  const over = watch(lock, signal);
+  const ending = watchForEnd(lock, signal);
   const isForeign = foreignDynamodb(process.env) !== undefined;
   let figures = noFigures;
   let announced = false;
   const repeats = openRepeats();
 
   const parts = openParts((event: PartEvent) => {
-    if (event.event === "exited") over.check();
-    if (over.signal.aborted) return;
+    if (event.event === "exited") ending.check();
+    if (ending.signal.aborted) return;
     if (event.event === "line") {
       if (event.part === "compactor") figures = afterCompactorLine(figures, event.line);
       const shown = describeLogLine(event.part, event.line);
@@ -94,7 +94,7 @@ async function runSystem(
     if (!options.json) screen.live("starting ...", Date.now());
     const stands = await Promise.race([
       bringUp(parts, system, ports, options.flush).then(() => true),
-      aborted(over.signal).then(() => false),
+      aborted(ending.signal).then(() => false),
     ]);
     if (stands) {
       const running = writeRunning(system, parts);
@@ -110,18 +110,18 @@ async function runSystem(
         else screen.result(JSON.stringify({ event: "status", ...figures, lagMs: lagMs(figures, nowMs) }));
       };
       const timer = setInterval(showStatus, options.json ? STATUS_JSON_MS : STATUS_MS);
-      await aborted(over.signal);
+      await aborted(ending.signal);
       clearInterval(timer);
     }
   } finally {
-    over.end();
+    ending.end();
     if (!options.json) screen.live("stopping ...", Date.now());
-    if (over.isGone()) await parts.kill();
+    if (ending.isGone()) await parts.kill();
     else await parts.stop();
     screen.clear();
-    if (!over.isGone()) rmSync(runningPath(system.dataDir), { force: true });
+    if (!ending.isGone()) rmSync(runningPath(system.dataDir), { force: true });
   }
-  if (over.isGone()) throw dataDirGone(system.dataDir);
+  if (ending.isGone()) throw dataDirGone(system.dataDir);
 }
 
 async function bringUp(parts: Parts, system: System, ports: Ports, flush: string): Promise<void> {
@@ -153,52 +153,6 @@ async function prepareTable(system: System): Promise<void> {
   }
 }
 
-type Over = {
-  readonly signal: AbortSignal;
-  /** Looks at once whether the directory is still there. */
-  readonly check: () => void;
-  readonly isGone: () => boolean;
-  readonly end: () => void;
-};
-
-const GONE = "gone";
-
-/**
- * Three things end a run: the caller, the shell that npm started it in (to which alone npm hands
- * a SIGTERM), and the removal of the data directory. The last must end it at once: a new run may
- * hold a directory of the same name already.
- */
-function watch(lock: DataDirLock, signal: AbortSignal): Over {
-  const over = new AbortController();
-  const end = (): void => {
-    over.abort();
-  };
-  const check = (): void => {
-    if (!lock.stands()) over.abort(GONE);
-  };
-  const isNpmScript = process.env["npm_lifecycle_event"] !== undefined;
-  const parent = process.ppid;
-  const timer = setInterval(() => {
-    check();
-    if (isNpmScript && process.ppid !== parent) end();
-  }, WATCH_MS);
-  over.signal.addEventListener("abort", () => {
-    clearInterval(timer);
-    signal.removeEventListener("abort", end);
-  });
-  signal.addEventListener("abort", end);
-  if (signal.aborted) end();
-  return { signal: over.signal, check, isGone: () => over.signal.reason === GONE, end };
-}
-
-function dataDirGone(dataDir: string): VarveError {
-  return new VarveError(
-    "data_dir_gone",
-    `The data directory ${dataDir} was removed while Varve ran on it.`,
-    "Stop Varve before its data is removed; start it again for a new directory.",
-  );
-}
-
 function checkFlush(flush: string): void {
   if (parseDurationMs(flush) !== null) return;
   throw new VarveError(
@@ -218,19 +172,4 @@ function writeRunning(system: System, parts: Parts): Running {
   const running: Running = { ...system, pid: process.pid, processes: parts.pids() };
   writePrivately(runningPath(system.dataDir), `${JSON.stringify(running, null, 2)}\n`);
   return running;
-}
-
-function aborted(signal: AbortSignal): Promise<void> {
-  const { promise, resolve } = Promise.withResolvers<void>();
-  if (signal.aborted) resolve();
-  else {
-    signal.addEventListener(
-      "abort",
-      () => {
-        resolve();
-      },
-      { once: true },
-    );
-  }
-  return promise;
 }

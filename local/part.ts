@@ -155,7 +155,7 @@ export function startPart(spec: PartSpec, report: (event: PartEvent) => void): P
   }
 
   async function stop(msMax = spec.stopMsMax): Promise<void> {
-    stopping = true;
+    giveUp(new VarveError("part_stopped", `The part '${spec.name}' was stopped.`, "Start again."));
     clearTimeout(pause);
     const running = child;
     if (running?.pid === undefined) return;

@@ -2,7 +2,7 @@ import { startPart, type Part, type PartEvent, type PartName, type PartSpec } fr
 
 /** The parts that run, and the two ways to end them. */
 export type Parts = {
-  /** Resolves when the part is ready for the first time. */
+  /** Resolves when the part is ready for the first time. After `stop` or `kill` nothing starts. */
   readonly start: (spec: PartSpec) => Promise<void>;
   readonly pids: () => Readonly<Record<string, number>>;
   /** In order: the edge takes no more, the compactor commits what is left, then the stores end. */
@@ -13,6 +13,7 @@ export type Parts = {
 
 export function openParts(report: (event: PartEvent) => void): Parts {
   const parts = new Map<PartName, Part>();
+  let closed = false;
 
   /** dynoxide cannot notice that its supervisor is gone: the S3 part ends it then. */
   const guardDynamodb = (): void => {
@@ -21,6 +22,7 @@ export function openParts(report: (event: PartEvent) => void): Parts {
   };
   return {
     start: (spec) => {
+      if (closed) return Promise.reject(new Error("the system is stopping"));
       const part = startPart(spec, (event) => {
         if (event.event === "started") guardDynamodb();
         report(event);
@@ -37,11 +39,13 @@ export function openParts(report: (event: PartEvent) => void): Parts {
       return pids;
     },
     stop: async () => {
+      closed = true;
       await parts.get("edge")?.stop();
       await parts.get("compactor")?.stop();
       await Promise.all([parts.get("s3")?.stop(), parts.get("dynamodb")?.stop()]);
     },
     kill: async () => {
+      closed = true;
       await Promise.all([...parts.values()].map((part) => part.stop(0)));
     },
   };

@@ -248,6 +248,16 @@ test("a run whose directory is removed ends, and does not disturb the next one t
   expect(processesOf(dataDir).size).toBe(0);
 });
 
+test.each([300, 900, 1_500, 2_500])("a SIGTERM %d ms after the start leaves nothing running", async (ms) => {
+  const dataDir = newDataDir();
+  const child = spawnVarve(["local", "--port", "0", "--data", dataDir, "--json"]);
+  await new Promise((resolve) => setTimeout(resolve, ms));
+  const code = await end(child, "SIGTERM");
+  expect(processesOf(dataDir).size).toBe(0);
+  // Before its first line of code has run, the process has no way but the signal's own.
+  expect([0, null]).toContain(code);
+});
+
 test("a DynamoDB that the environment names is used, and left alone at the end", async () => {
   const foreign = await startDynoxide("other");
   const dataDir = newDataDir();
