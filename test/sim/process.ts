@@ -39,7 +39,8 @@ export function supervise(world: World, index: number): Worker {
   };
 }
 
-const NEVER = new Promise<never>(() => {});
+/** A promise of its own each time: what waits for it can then be forgotten. */
+const never = (): Promise<never> => new Promise(() => {});
 const CANCELLED = new Error("the call was cancelled");
 const cancelled = (): never => {
   throw CANCELLED;
@@ -61,10 +62,10 @@ function live(
     const die = (): Promise<never> => {
       state.dead = true;
       resolve("crashed");
-      return NEVER;
+      return never();
     };
     const call: Call = async (work, aborted, given) => {
-      if (state.dead) return NEVER;
+      if (state.dead) return never();
       state.calls += 1;
       if (first) world.firstCalls = state.calls;
       const death = deathAt(world, state, random, first);
@@ -104,7 +105,7 @@ function deathAt({ plan, chaos }: World, { calls }: State, random: Random, first
 /** Nothing comes back to a process that is dead; to one that is paused, once it wakes up. */
 async function awake({ time }: World, state: State): Promise<void> {
   for (;;) {
-    if (state.dead) await NEVER;
+    if (state.dead) await never();
     const leftMs = state.pausedUntilMs - time.nowMs();
     if (leftMs <= 0) return;
     await time.sleep(leftMs);
