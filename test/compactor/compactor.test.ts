@@ -39,7 +39,7 @@ function bench() {
   const checkpoints: number[] = [];
 
   const write = (times = 1, some: Partial<RecordBody> = {}): void => {
-    for (let time = 0; time < times; time += 1) {
+    for (let nth = 0; nth < times; nth += 1) {
       writes += 1;
       const pk = { S: `o#shop#users#u${writes}` };
       const dynamodb = { Keys: { pk }, NewImage: { pk, "p.n": { N: String(writes) } } };

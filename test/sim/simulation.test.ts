@@ -31,7 +31,7 @@ describe("compactors over a faulty stream and store: each change is in the log e
 });
 
 test("a seed gives the same run each time", async () => {
-  const [once, again] = [await simulate(planOf(7)), await simulate(planOf(7))];
+  const [once, again] = [await simulate(planOf(11)), await simulate(planOf(11))];
   expect(again).toEqual(once);
   expect(once.crashes).toBeGreaterThan(0);
 });
