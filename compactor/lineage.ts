@@ -6,6 +6,8 @@
  *   come in their order.
  * - A shard is taken into the log after its parent, or when the parent is known to be gone. A list that leaves
  *   out a shard which is there is not a discovery.
+ * - A shard is forgotten only two generations on, and long after it could be listed: a listing that brought it
+ *   back would have it read twice.
  */
 import type { Position } from "../shared/position.ts";
 import type { Gap, Snapshot } from "../shared/snapshot.ts";
@@ -90,4 +92,25 @@ export function readableShards(shards: ReadonlyMap<string, Position>): ReadonlyM
     readable.set(shard, { ...position, at: Math.max(position.at, parent?.at ?? 0, floorMs) });
   }
   return readable;
+}
+
+/** Streams list a shard for 24 hours; this is twice that. */
+const FORGET_AFTER_MS = 2 * STREAM_RETENTION_MS;
+
+/** Shards whose position says nothing any more: done long ago, their parents forgotten, their children done. */
+export function forgettableShards(
+  { shards }: Snapshot,
+  listed: readonly ListedShard[],
+  nowMs: number,
+): readonly string[] {
+  const ids = new Set(listed.map(({ id }) => id));
+  const children = Map.groupBy(shards.values(), ({ parent }) => parent);
+  const childless = new Set(childlessShards(shards).map(([shard]) => shard));
+  return [...shards]
+    .filter(
+      ([id, { done, at, parent }]) =>
+        done && !ids.has(id) && nowMs - at > FORGET_AFTER_MS && !shards.has(parent ?? ""),
+    )
+    .filter(([id]) => !childless.has(id) && (children.get(id) ?? []).every((child) => child.done))
+    .map(([id]) => id);
 }

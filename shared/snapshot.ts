@@ -246,6 +246,11 @@ export function applyCommit(before: Snapshot | null, commit: Commit): Applied {
         else log = next;
       } else if (domain.startsWith(SHARD_DOMAIN)) {
         const shard = domain.slice(SHARD_DOMAIN.length);
+        if (action.domainMetadata.removed) {
+          if (shards.get(shard)?.done !== true) broken(2, `${shard} is forgotten before it is done`);
+          shards.delete(shard);
+          continue;
+        }
         const next = parsePosition(configuration);
         if (next === null) {
           broken(2, `the position of ${shard} cannot be read`);

@@ -33,7 +33,7 @@ async function commit({ faults = [], standing = false, stopAfterMs }: Case) {
   const stop = new AbortController();
   if (stopAfterMs !== undefined) void time.sleep(stopAfterMs).then(() => stop.abort());
   let outcome: CommitOutcome | undefined;
-  void putCommit(store, MINE, virtualClock(time), stop.signal).then((settled) => (outcome = settled));
+  void putCommit(store, MINE, virtualClock(time), T0, stop.signal).then((settled) => (outcome = settled));
   await time.run(() => outcome !== undefined, 600_000);
   return { outcome, stands: (await readCommit(disk, 0))?.info.txnId, tookMs: time.nowMs() - T0 };
 }

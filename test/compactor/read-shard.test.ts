@@ -2,7 +2,7 @@ import { describe, expect, test } from "vitest";
 import type { ShardPage } from "../../compactor/buffer.ts";
 import { readShard } from "../../compactor/shard.ts";
 import type { IteratorOutcome, PageOutcome, Streams } from "../../compactor/stream.ts";
-import type { ReadPosition } from "../../shared/position.ts";
+import type { Position } from "../../shared/position.ts";
 import { STREAM_RETENTION_MS } from "../../shared/snapshot.ts";
 import { T0, objectRecord, position, seq } from "../fakes/changes.ts";
 import { virtualClock, virtualTime } from "../fakes/clock.ts";
@@ -19,7 +19,7 @@ const page = (sequences: readonly number[], ended = false): PageOutcome => ({
   page: { records: sequences.map((n) => objectRecord(n, T0)), next: ended ? null : "i", bytes: 10 },
 });
 
-async function read(start: Partial<ReadPosition>, { opens = [ITERATOR], pages }: Script) {
+async function read(start: Partial<Position>, { opens = [ITERATOR], pages }: Script) {
   const time = virtualTime(T0 + 60_000);
   const opened: (string | null)[] = [];
   const taken: ShardPage[] = [];
@@ -40,9 +40,10 @@ async function read(start: Partial<ReadPosition>, { opens = [ITERATOR], pages }:
     accept: async (some: ShardPage) => void taken.push(some),
     warn: () => {},
   };
-  const { from: _, ...readFrom } = position(start);
   let ended = false;
-  const reading = readShard(deps, "s1", readFrom, new AbortController().signal).then(() => (ended = true));
+  const reading = readShard(deps, "s1", position(start), new AbortController().signal).then(
+    () => (ended = true),
+  );
   await time.run(() => ended, 600_000);
   await reading;
   return {

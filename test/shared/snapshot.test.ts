@@ -228,7 +228,7 @@ describe("the watermark", () => {
 describe("a checkpoint's actions", () => {
   test("come to the same snapshot", () => {
     const before = someLog();
-    const restored = restoreSnapshot(before.version, checkpointActions(before));
+    const restored = restoreSnapshot(before.version, checkpointActions(before, 0));
     expect(restored?.log).toEqual(before.log);
     expect(restored?.shards).toEqual(before.shards);
     expect(restored?.live).toEqual(before.live);
@@ -241,7 +241,7 @@ describe("a checkpoint's actions", () => {
 
   test("without one of its files are not taken", () => {
     const before = someLog();
-    const actions = checkpointActions(before).filter((action) => !("add" in action));
+    const actions = checkpointActions(before, 0).filter((action) => !("add" in action));
     expect(restoreSnapshot(before.version, actions)).toBeNull();
   });
 });

@@ -1,6 +1,9 @@
 /** A compactor as a process: it dies at its calls to the outside, is paused and wakes up, and is started again. */
 import type { CompactorDeps } from "../../compactor/compactor.ts";
 import { runCompactor } from "../../compactor/compactor.ts";
+import { openLane } from "../../compactor/lane.ts";
+import { NO_METRICS } from "../../compactor/metrics.ts";
+import type { ParquetWriter } from "../../compactor/parquet.ts";
 import type { IteratorOutcome, PageOutcome } from "../../compactor/stream.ts";
 import type { Clock } from "../../shared/clock.ts";
 import { VarveError } from "../../shared/errors.ts";
@@ -128,8 +131,7 @@ function depsOf(world: World, state: State, random: Random, call: Call): Compact
       await awake(world, state);
     },
   };
-  return {
-    clock,
+  const outside: Pick<CompactorDeps, "store" | "streams"> = {
     store: {
       get: (key, signal) => call(() => store.get(key, signal), cancelled, signal),
       put: (key, body, condition, signal) =>
@@ -158,16 +160,42 @@ function depsOf(world: World, state: State, random: Random, call: Call): Compact
           signal,
         ),
     },
-    parquet: { ...parquet, write: (rows) => call(() => parquet.write(rows), cancelled) },
-    checkpoint: async () => {},
-    log: { info: () => {}, warn: () => {} },
+  };
+  const log = { info: () => {}, warn: () => {} };
+  return {
+    ...outside,
+    clock,
+    log,
+    metrics: NO_METRICS,
+    openLanes: async (patience) => [
+      await openLane({
+        ...outside,
+        clock,
+        log,
+        patience,
+        parquet: slowly(parquet, call),
+        flushMs: FLUSH_MS,
+        flushBytes: 2_000_000,
+        pollMinMs: 200,
+        pollMaxMs: 1_000,
+      }),
+    ],
+    merger: null,
+    upkeep: { run: async () => {} },
+    configuration: {},
     flushMs: FLUSH_MS,
-    flushBytes: 2_000_000,
     heartbeatMs: 10_000,
-    pollMinMs: 200,
-    pollMaxMs: 1_000,
   };
 }
+
+/** Writing a file takes time, and the process may die of it. */
+const slowly = (parquet: ParquetWriter, call: Call): ParquetWriter => ({
+  ...parquet,
+  stage: async () => {
+    const stage = await parquet.stage();
+    return { ...stage, write: (...rows) => call(() => stage.write(...rows), cancelled) };
+  },
+});
 
 /** A compactor may end when it finds no stream or log at its start: it is started again. */
 const isPassing = (error: unknown): boolean =>
