@@ -17,8 +17,9 @@ const planted = vi.hoisted(() => ({ fault: null as Fault | null }));
 
 vi.mock("../../compactor/committer.ts", async (original) => {
   const real = await original<typeof committer>();
-  const putCommit: typeof real.putCommit = async (store, commit, clock, signal) => {
-    if (planted.fault !== "a refusal is a conflict") return real.putCommit(store, commit, clock, signal);
+  const putCommit: typeof real.putCommit = async (store, commit, clock, tipReadMs, signal) => {
+    if (planted.fault !== "a refusal is a conflict")
+      return real.putCommit(store, commit, clock, tipReadMs, signal);
     const body = new TextEncoder().encode(encodeCommit(commit));
     const put = await store.put(commitKey(commit.version), body, { kind: "if-absent" }, signal);
     if (put.kind === "stored") return { kind: "committed" };

@@ -24,6 +24,8 @@ import { writeSomething } from "./workload.ts";
 export type Plan = {
   readonly seed: number;
   readonly workers: number;
+  /** In each worker. */
+  readonly lanes: number;
   /** How long items are written for. */
   readonly writingMs: number;
   /** Probabilities, each of one call. */
@@ -64,6 +66,7 @@ export function planOf(seed: number): Plan {
   return {
     seed,
     workers: random.pick([1, 1, 2, 3]),
+    lanes: random.pick([1, 1, 2]),
     writingMs: random.between(20_000, 90_000),
     crash: calm ? 0 : random.pick([0, 0.002, 0.01]),
     pause: calm ? 0 : random.pick([0, 0.002, 0.005]),
@@ -80,6 +83,7 @@ export function planOf(seed: number): Plan {
 
 const QUIET: Omit<Plan, "seed" | "writingMs"> = {
   workers: 1,
+  lanes: 1,
   crash: 0,
   pause: 0,
   storeFault: 0,
