@@ -126,23 +126,21 @@ async function runLanes(deps: CompactorDeps, opened: Snapshot, signal: AbortSign
 
   const runMembership = async (): Promise<void> => {
     while (!stopping.signal.aborted) {
-      await quietly(deps.log, "the heartbeat", membership.beat);
+      await quietly(deps.log, "the heartbeat", () => membership.beat(stopping.signal));
       deps.metrics.workers(membership.workers().length);
       await quietly(deps.log, "reading the log's tip", () =>
         tip.exclusively(() => tip.catchUp(stopping.signal)),
       );
       await deps.clock.sleep(HEARTBEAT_MS, stopping.signal);
     }
-    await quietly(deps.log, "leaving", membership.leave);
+    await quietly(deps.log, "leaving", () => membership.leave(patience.giveUp));
   };
 
   const runBeside = async (): Promise<void> => {
-    const beside = {
-      snapshot: tip.snapshot,
-      owns: membership.owns,
-      commit: tip.commitBeside,
-      signal: stopping.signal,
-    };
+    /** Tries once: what fails is done again in its turn. */
+    const impatient: Patience = { ...patience, persist: (_, work) => work() };
+    const commit: CommitBeside = (plan) => tip.exclusively(() => tip.commit(impatient, plan));
+    const beside = { snapshot: tip.snapshot, owns: membership.owns, commit, signal: stopping.signal };
     while (!stopping.signal.aborted) {
       await quietly(deps.log, "upkeep", () => deps.upkeep.run(beside));
       if (deps.merger !== null)
@@ -153,7 +151,7 @@ async function runLanes(deps: CompactorDeps, opened: Snapshot, signal: AbortSign
 
   try {
     await patience.persist("registering shards", () => commitBatch(NOTHING));
-    await quietly(deps.log, "the heartbeat", membership.beat);
+    await quietly(deps.log, "the heartbeat", () => membership.beat(stopping.signal));
     const running = [...lanes.map(runLane), runMembership(), runBeside()];
     // One that fails for good stops the others, which commit what they have.
     for (const one of running) one.catch(stop);
@@ -208,7 +206,6 @@ type Tip = {
   readonly catchUp: (signal: AbortSignal) => Promise<void>;
   /** Plans, commits, and plans again on what others committed meanwhile, until it is in or stale. */
   readonly commit: (patience: Patience, plan: Planner) => Promise<CommitResult>;
-  readonly commitBeside: CommitBeside;
 };
 
 function openTip(deps: CompactorDeps, opened: Snapshot): Tip {
@@ -262,17 +259,13 @@ function openTip(deps: CompactorDeps, opened: Snapshot): Tip {
     queue = result.catch(() => undefined);
     return result;
   };
-  const impatient: Patience = { giveUp: NEVER, persist: (_, work) => work(), close: () => undefined };
   return {
     snapshot: () => snapshot,
     exclusively,
     catchUp,
     commit,
-    commitBeside: (plan) => exclusively(() => commit(impatient, plan)),
   };
 }
-
-const NEVER = new AbortController().signal;
 
 type Discovered = {
   readonly positions: ReadonlyMap<string, Position>;
