@@ -9,12 +9,13 @@
  */
 import type { Clock } from "../shared/clock.ts";
 import { describeError, VarveError } from "../shared/errors.ts";
+import { commitKey } from "../shared/keys.ts";
 import { assertSound, loadSnapshot, readCommit } from "../shared/log.ts";
 import type { Position } from "../shared/position.ts";
 import type { Gap, Snapshot } from "../shared/snapshot.ts";
 import { applyCommit } from "../shared/snapshot.ts";
 import type { ObjectStore } from "../shared/store.ts";
-import { putCommit } from "./committer.ts";
+import { TIP_FRESH_MS, putCommit } from "./committer.ts";
 import type { Lane, LaneBatch } from "./lane.ts";
 import { discoveryGaps, forgettableShards, missingParents, newShards, readableShards } from "./lineage.ts";
 import type { Merger } from "./merge.ts";
@@ -116,8 +117,8 @@ async function runLanes(deps: CompactorDeps, opened: Snapshot, signal: AbortSign
       if (batch !== null && (batch.positions.size > 0 || (index === 0 && membership.owns("heartbeat")))) {
         const outcome = await commitBatch(batch);
         if (outcome === "stale") await lane.reset();
-        else committedAtMs = deps.clock.nowMs();
       }
+      if (batch !== null) committedAtMs = deps.clock.nowMs();
       deps.metrics.buffered(index, lane.bufferedBytes());
       if (last || patience.giveUp.aborted) return;
       await deps.clock.sleep(deps.flushMs / TICKS_PER_FLUSH, stopping.signal);
@@ -218,13 +219,20 @@ function openTip(deps: CompactorDeps, opened: Snapshot): Tip {
     assertSound(applied.violations);
     snapshot = applied.snapshot;
   };
+  /** Then what seems to be the tip is where clean-up has been. */
+  const isCleaned = async (version: number, signal: AbortSignal): Promise<boolean> =>
+    (await store.get(commitKey(version), signal)) === null;
   const catchUp = async (signal: AbortSignal): Promise<void> => {
     for (;;) {
       const beganMs = clock.nowMs();
       const next = await readCommit(store, snapshot.version + 1, signal);
-      readMs = beganMs;
-      if (next === null) return;
-      apply(next);
+      if (next !== null) apply(next);
+      else if (beganMs - readMs > TIP_FRESH_MS && (await isCleaned(snapshot.version, signal))) {
+        snapshot = await openLog(deps, signal);
+      } else {
+        readMs = beganMs;
+        return;
+      }
     }
   };
   const commit = async (patience: Patience, plan: Planner): Promise<CommitResult> => {

@@ -56,7 +56,8 @@ export function openMembership(store: ObjectStore, clock: Clock, id: string): Me
       for await (const { key, modifiedMs } of store.list(WORKERS_DIR, undefined, signal)) {
         listed.add(key);
         if (seen.get(key)?.modifiedMs !== modifiedMs) seen.set(key, { modifiedMs, changedAtMs: nowMs });
-        else if (nowMs - (seen.get(key)?.changedAtMs ?? nowMs) > DEAD_AFTER_MS * 10) await store.delete(key, signal);
+        else if (nowMs - (seen.get(key)?.changedAtMs ?? nowMs) > DEAD_AFTER_MS * 10)
+          await store.delete(key, signal);
       }
       for (const key of seen.keys()) if (!listed.has(key)) seen.delete(key);
       const others = [...seen]

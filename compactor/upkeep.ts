@@ -84,11 +84,7 @@ export function obsoleteEntries(listed: readonly ListedEntry[], beforeMs: number
 }
 
 /** Deletes obsolete entries; gives their number. */
-export async function cleanLog(
-  store: ObjectStore,
-  beforeMs: number,
-  signal?: AbortSignal,
-): Promise<number> {
+export async function cleanLog(store: ObjectStore, beforeMs: number, signal?: AbortSignal): Promise<number> {
   const listed: ListedEntry[] = [];
   for await (const { key, modifiedMs } of store.list(LOG_DIR, undefined, signal)) {
     const parsed = parseLogKey(key);
