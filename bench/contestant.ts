@@ -5,6 +5,8 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { DynamoDBStreamsClient, GetRecordsCommand } from "@aws-sdk/client-dynamodb-streams";
 import { runCompactor } from "../compactor/compactor.ts";
+import { openLane } from "../compactor/lane.ts";
+import { NO_METRICS } from "../compactor/metrics.ts";
 import { openParquetWriter } from "../compactor/parquet.ts";
 import { openStreams } from "../compactor/stream.ts";
 import { openS3Store } from "../shared/aws/s3.ts";
@@ -51,6 +53,8 @@ function sdk(): Contestant {
   };
 }
 
+const FLUSH_MS = 2_000;
+
 /** From GetRecords bodies to Parquet files on S3, committed to a changelog of its own each round. */
 async function compactor(): Promise<Contestant> {
   const parquet = await openParquetWriter(512);
@@ -69,21 +73,38 @@ async function compactor(): Promise<Contestant> {
       records += Number(fields["records"] ?? 0);
       if (records >= recordsMax) done.abort();
     };
+    const clock = systemClock;
+    const log = {
+      info: (_: string, fields: Record<string, unknown>) => committed(fields),
+      warn: (what: string, fields: Record<string, unknown>) => console.error(what, fields),
+    };
+    const { flushBytes } = contest;
     await runCompactor(
       {
         store,
         streams,
-        parquet,
-        clock: systemClock,
-        log: {
-          info: (_, fields) => committed(fields),
-          warn: (what, fields) => console.error(what, fields),
-        },
-        flushMs: 2_000,
-        flushBytes: contest.flushBytes,
+        clock,
+        log,
+        metrics: NO_METRICS,
+        openLanes: async (patience) => [
+          await openLane({
+            store,
+            streams,
+            parquet,
+            clock,
+            log,
+            patience,
+            flushMs: FLUSH_MS,
+            flushBytes,
+            pollMinMs: 100,
+            pollMaxMs: 1_000,
+          }),
+        ],
+        merger: null,
+        upkeep: { run: async () => {} },
+        configuration: {},
+        flushMs: FLUSH_MS,
         heartbeatMs: 60_000,
-        pollMinMs: 100,
-        pollMaxMs: 1_000,
       },
       done.signal,
     );

@@ -5,10 +5,10 @@
  * Laws
  * - Pages of one shard are added in their order, a child's only after all of its parent's: so the row added
  *   last is the key's last change.
- * - A batch's `from` is where the batch before it ended: batches are committed in the order they were taken.
+ * - A batch's `from` is where its first page began, and so where the batch before it ended.
  */
 import type { Gap } from "../shared/snapshot.ts";
-import type { Position, ReadPosition } from "../shared/position.ts";
+import type { Position } from "../shared/position.ts";
 import type { Row } from "../shared/row.ts";
 import { windowStartMs } from "../shared/window.ts";
 import type { Stage } from "./parquet.ts";
@@ -19,8 +19,8 @@ export type ShardPage = {
   readonly rows: readonly Row[];
   readonly records: number;
   readonly bytes: number;
-  /** Where the shard stands after the page; `from` is set by the buffer. */
-  readonly position: ReadPosition;
+  /** Where the shard stands after the page; `from` is where it stood before. */
+  readonly position: Position;
   readonly gap?: Gap;
 };
 
@@ -34,6 +34,8 @@ export type Batch = {
   readonly positions: ReadonlyMap<string, Position>;
   readonly gaps: readonly Gap[];
   readonly records: number;
+  /** Rows of events that the edge has rejected. */
+  readonly rejectedRows: number;
   readonly bytes: number;
 };
 
@@ -52,10 +54,9 @@ export class WindowBuffer {
   #positions = new Map<string, Position>();
   #gaps: Gap[] = [];
   #records = 0;
+  #rejectedRows = 0;
   #bytes = 0;
   #firstRowAtMs: number | null = null;
-  /** Where the last batch taken ended, by shard. */
-  readonly #taken = new Map<string, Position["seq"]>();
 
   constructor(stage: Stage) {
     this.#stage = stage;
@@ -71,15 +72,24 @@ export class WindowBuffer {
     return this.#firstRowAtMs;
   }
 
+  get hasRows(): boolean {
+    return this.#windows.size > 0;
+  }
+
+  /** Whether something of the shard is here that has not been taken. */
+  holds(shard: string): boolean {
+    return this.#positions.has(shard);
+  }
+
   /** True when a shard has ended, or a gap was met: worth a commit without rows. */
   get urgent(): boolean {
     return this.#gaps.length > 0 || [...this.#positions.values()].some((position) => position.done);
   }
 
-  /** @param startedAt the shard's committed position when reading began */
-  add(page: ShardPage, startedAt: Position["seq"], nowMs: number): void {
+  add(page: ShardPage, nowMs: number): void {
     for (const row of page.rows) {
       const window = this.#window(row.changedMs);
+      if (row.kind === "rejected") this.#rejectedRows += 1;
       const before = window.last.get(row.key);
       if (before !== undefined) {
         this.#superseded.push(before);
@@ -92,8 +102,11 @@ export class WindowBuffer {
     if (page.gap !== undefined) this.#gaps.push(page.gap);
     this.#records += page.records;
     this.#bytes += page.bytes;
-    const from = this.#positions.get(page.shard)?.from ?? this.#taken.get(page.shard) ?? startedAt;
-    this.#positions.set(page.shard, { ...page.position, from });
+    const held = this.#positions.get(page.shard);
+    this.#positions.set(
+      page.shard,
+      held === undefined ? page.position : { ...page.position, from: held.from },
+    );
   }
 
   #window(changedMs: number): Window {
@@ -117,19 +130,21 @@ export class WindowBuffer {
       positions: this.#positions,
       gaps: this.#gaps,
       records: this.#records,
+      rejectedRows: this.#rejectedRows,
       bytes: this.#bytes,
     };
-    for (const [shard, position] of this.#positions) this.#taken.set(shard, position.seq);
     this.#stage = next;
     this.#windows = new Map();
     this.#superseded = [];
     this.#positions = new Map();
     this.#gaps = [];
     this.#records = 0;
+    this.#rejectedRows = 0;
     this.#bytes = 0;
     this.#firstRowAtMs = null;
     return batch;
   }
+
   /** Drops what was added and not taken. */
   close(): Promise<void> {
     return this.#stage.close();

@@ -5,7 +5,7 @@
  *
  * A flush is about one row group, so there is nothing inside it that an order could prune: its rows stand as they
  * came, at zstd's cheapest level, for the minutes until its window is merged. What the rows of a shard share goes
- * into DuckDB once, as a lane: handing a value over costs as much as writing it to the file.
+ * into DuckDB once, as a family: handing a value over costs as much as writing it to the file.
  */
 import { createHash } from "node:crypto";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
@@ -45,7 +45,7 @@ export type ParquetWriter = {
   readonly close: () => Promise<void>;
 };
 
-const STAGE = `(lane INTEGER, changed_ms BIGINT, key VARCHAR, seq VARCHAR, changes INTEGER, source VARCHAR, collection VARCHAR,
+const STAGE = `(family INTEGER, changed_ms BIGINT, key VARCHAR, seq VARCHAR, changes INTEGER, source VARCHAR, collection VARCHAR,
   id VARCHAR, user_id VARCHAR, anonymous_id VARCHAR, event VARCHAR, event_ms BIGINT, image VARCHAR)`;
 
 const FILE_COLUMNS = `make_timestamptz(changed_ms * 1000) AS changed_at, changed_ms, op, key, seq, shard, changes::BIGINT AS changes,
@@ -75,8 +75,8 @@ export async function openParquetWriter(memoryMaxMB: number): Promise<ParquetWri
 async function openStage(connection: DuckDBConnection, name: string, path: string): Promise<Stage> {
   await connection.run(`CREATE TABLE ${name} ${STAGE}`);
   const appender = await connection.createAppender(name);
-  const lanes: Row[] = [];
-  let lane = 0;
+  const families: Row[] = [];
+  let family = 0;
   let count = 0;
   let sealed = false;
 
@@ -85,9 +85,9 @@ async function openStage(connection: DuckDBConnection, name: string, path: strin
     sealed = true;
     appender.closeSync();
     await connection.run(
-      `CREATE TEMP TABLE lanes (lane INTEGER, shard VARCHAR, op VARCHAR, kind VARCHAR); CREATE TEMP TABLE superseded (number BIGINT)`,
+      `CREATE TEMP TABLE families (family INTEGER, shard VARCHAR, op VARCHAR, kind VARCHAR); CREATE TEMP TABLE superseded (number BIGINT)`,
     );
-    await appendLanes(connection, lanes);
+    await appendFamilies(connection, families);
     const numbers = await connection.createAppender("superseded");
     for (const number of superseded) {
       numbers.appendDouble(number);
@@ -98,12 +98,12 @@ async function openStage(connection: DuckDBConnection, name: string, path: strin
 
   return {
     add: (row) => {
-      const last = lanes[lane];
-      if (last === undefined || !sameLane(last, row)) {
-        const known = lanes.findIndex((one) => sameLane(one, row));
-        lane = known === -1 ? lanes.push({ ...row, image: null }) - 1 : known;
+      const last = families[family];
+      if (last === undefined || !sameFamily(last, row)) {
+        const known = families.findIndex((one) => sameFamily(one, row));
+        family = known === -1 ? families.push({ ...row, image: null }) - 1 : known;
       }
-      appendRow(appender, lane, row);
+      appendRow(appender, family, row);
       count += 1;
       return count - 1;
     },
@@ -113,31 +113,12 @@ async function openStage(connection: DuckDBConnection, name: string, path: strin
       // In a table that was only appended to, rowid counts the rows from 0.
       const last = superseded.length === 0 ? "" : `AND ${name}.rowid NOT IN (SELECT number FROM superseded)`;
       await connection.run(
-        `COPY (SELECT ${FILE_COLUMNS} FROM ${name} JOIN lanes USING (lane) WHERE changed_ms >= ${startMs} AND changed_ms < ${endMs} ${last})
+        `COPY (SELECT ${FILE_COLUMNS} FROM ${name} JOIN families USING (family) WHERE changed_ms >= ${startMs} AND changed_ms < ${endMs} ${last})
          TO ${sqlText(path)} (FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1)`,
       );
-      const summary = await connection.runAndReadAll(
-        `SELECT count(*)::INTEGER AS rows, sum(changes)::VARCHAR AS changes, ${SETSUM_HALVES_SQL},
-         ${STATS_COLUMNS.map((column) => `min(${column})::VARCHAR, max(${column})::VARCHAR, (count(*) - count(${column}))::INTEGER`).join(", ")}
-         FROM (SELECT *, ${SETSUM_DIGEST_SQL} AS digest FROM read_parquet(${sqlText(path)}))`,
-      );
-      const [values] = summary.getRows();
-      if (values === undefined) throw new Error("DuckDB gave no summary of a batch");
-      const [total, changes, upper, lower, ...bounds] = values as [
-        number,
-        string,
-        string,
-        string,
-        ...unknown[],
-      ];
+      const summary = await summarize(connection, `read_parquet(${sqlText(path)})`);
       const bytes = await readFile(path);
-      return {
-        bytes,
-        totals: { rows: total, sum: setsumFromHalves(upper, lower) },
-        changes: Number(changes),
-        stats: statsJson(total, bounds),
-        sha256: createHash("sha256").update(bytes).digest("hex"),
-      };
+      return { ...summary, bytes, sha256: createHash("sha256").update(bytes).digest("hex") };
     },
 
     close: async () => {
@@ -149,9 +130,29 @@ async function openStage(connection: DuckDBConnection, name: string, path: strin
   };
 }
 
-async function appendLanes(connection: DuckDBConnection, lanes: readonly Row[]): Promise<void> {
-  const appender = await connection.createAppender("lanes");
-  for (const [index, { shard, op, kind }] of lanes.entries()) {
+/** What the log says of a file, out of its rows: any relation that has the row columns. */
+export async function summarize(
+  connection: DuckDBConnection,
+  relation: string,
+): Promise<Pick<ParquetFile, "totals" | "changes" | "stats">> {
+  const result = await connection.runAndReadAll(
+    `SELECT count(*)::INTEGER AS rows, sum(changes)::VARCHAR AS changes, ${SETSUM_HALVES_SQL},
+     ${STATS_COLUMNS.map((column) => `min(${column})::VARCHAR, max(${column})::VARCHAR, (count(*) - count(${column}))::INTEGER`).join(", ")}
+     FROM (SELECT *, ${SETSUM_DIGEST_SQL} AS digest FROM ${relation})`,
+  );
+  const [values] = result.getRows();
+  if (values === undefined) throw new Error("DuckDB gave no summary");
+  const [count, changes, upper, lower, ...bounds] = values as [number, string, string, string, ...unknown[]];
+  return {
+    totals: { rows: count, sum: setsumFromHalves(upper, lower) },
+    changes: Number(changes),
+    stats: statsJson(count, bounds),
+  };
+}
+
+async function appendFamilies(connection: DuckDBConnection, families: readonly Row[]): Promise<void> {
+  const appender = await connection.createAppender("families");
+  for (const [index, { shard, op, kind }] of families.entries()) {
     appender.appendInteger(index);
     appender.appendVarchar(shard);
     appender.appendVarchar(op);
@@ -161,10 +162,10 @@ async function appendLanes(connection: DuckDBConnection, lanes: readonly Row[]):
   appender.closeSync();
 }
 
-const sameLane = (a: Row, b: Row): boolean => a.shard === b.shard && a.op === b.op && a.kind === b.kind;
+const sameFamily = (a: Row, b: Row): boolean => a.shard === b.shard && a.op === b.op && a.kind === b.kind;
 
-function appendRow(appender: DuckDBAppender, lane: number, row: Row): void {
-  appender.appendInteger(lane);
+function appendRow(appender: DuckDBAppender, family: number, row: Row): void {
+  appender.appendInteger(family);
   appender.appendDouble(row.changedMs);
   appender.appendVarchar(row.key);
   appender.appendVarchar(sequenceColumn(row.seq));

@@ -12,9 +12,14 @@ const page = (
   rows: readonly Row[],
   last: number | null,
   some: Partial<ShardPage> = {},
+  from: number | null = null,
 ): ShardPage => {
-  const { from: _, ...read } = position({ seq: last === null ? null : seq(last), at: T0 });
-  return { shard, rows, records: rows.length, bytes: 100 * rows.length, position: read, ...some };
+  const at = position({
+    from: from === null ? null : seq(from),
+    seq: last === null ? null : seq(last),
+    at: T0,
+  });
+  return { shard, rows, records: rows.length, bytes: 100 * rows.length, position: at, ...some };
 };
 
 /** The rows of a batch's files, window by window. */
@@ -33,8 +38,8 @@ describe("one row a key and window", () => {
   test("the last one added stands, for all the changes before it", async () => {
     const buffer = bufferOf();
     const first = page("s1", [row({ key: "a", seq: seq(1) }), row({ key: "b", seq: seq(2) })], 2);
-    buffer.add(first, null, T0);
-    buffer.add(page("s1", [row({ key: "a", seq: seq(3) }), row({ key: "a", seq: seq(4) })], 4), null, T0);
+    buffer.add(first, T0);
+    buffer.add(page("s1", [row({ key: "a", seq: seq(3) }), row({ key: "a", seq: seq(4) })], 4), T0);
     expect(
       (await rowsOf(buffer.take(jsonStage()))).map(({ key, seq: last, changes }) => [key, last, changes]),
     ).toEqual([
@@ -50,7 +55,7 @@ describe("one row a key and window", () => {
       row({ changedMs: T0 + 4 * MINUTE }),
       row({ changedMs: T0 + 5 * MINUTE }),
     ];
-    buffer.add(page("s1", rows, 3), null, T0);
+    buffer.add(page("s1", rows, 3), T0);
     const batch = buffer.take(jsonStage());
     expect([...batch.windows.keys()]).toEqual([T0, T0 + 5 * MINUTE]);
     expect((await rowsOf(batch)).map(({ changes }) => changes)).toEqual([2, 1]);
@@ -60,19 +65,19 @@ describe("one row a key and window", () => {
 describe("positions", () => {
   test("each batch goes on where the one before it ended", () => {
     const buffer = bufferOf();
-    buffer.add(page("s1", [], 5), seq(3), T0);
-    buffer.add(page("s1", [], 8), seq(3), T0);
+    buffer.add(page("s1", [], 5, {}, 3), T0);
+    buffer.add(page("s1", [], 8, {}, 5), T0);
     expect(buffer.take(jsonStage()).positions.get("s1")).toMatchObject({ from: "3", seq: "8" });
-    buffer.add(page("s1", [], 9), seq(3), T0);
+    buffer.add(page("s1", [], 9, {}, 8), T0);
     expect(buffer.take(jsonStage()).positions.get("s1")).toMatchObject({ from: "8", seq: "9" });
     expect(buffer.take(jsonStage()).positions.size).toBe(0);
   });
 
   test("a shard begun at its start", () => {
     const buffer = bufferOf();
-    buffer.add(page("s1", [], null), null, T0);
+    buffer.add(page("s1", [], null), T0);
     expect(buffer.take(jsonStage()).positions.get("s1")).toMatchObject({ from: null, seq: null });
-    buffer.add(page("s1", [], 4), null, T0);
+    buffer.add(page("s1", [], 4), T0);
     expect(buffer.take(jsonStage()).positions.get("s1")).toMatchObject({ from: null, seq: "4" });
   });
 });
@@ -80,10 +85,10 @@ describe("positions", () => {
 test("what is counted starts again with each batch", () => {
   const buffer = bufferOf();
   expect(buffer.firstRowAtMs).toBeNull();
-  buffer.add(page("s1", [], 1), null, T0);
+  buffer.add(page("s1", [], 1), T0);
   expect(buffer.firstRowAtMs).toBeNull();
-  buffer.add(page("s1", [row()], 2), null, T0 + 5);
-  buffer.add(page("s1", [row()], 3), null, T0 + 9);
+  buffer.add(page("s1", [row()], 2), T0 + 5);
+  buffer.add(page("s1", [row()], 3), T0 + 9);
   expect([buffer.firstRowAtMs, buffer.bytes]).toEqual([T0 + 5, 200]);
   expect(buffer.take(jsonStage())).toMatchObject({ records: 2, bytes: 200 });
   expect([buffer.firstRowAtMs, buffer.bytes]).toEqual([null, 0]);
@@ -91,13 +96,12 @@ test("what is counted starts again with each batch", () => {
 
 test("the end of a shard, and a gap, are urgent", () => {
   const buffer = bufferOf();
-  buffer.add(page("s1", [row()], 1), null, T0);
+  buffer.add(page("s1", [row()], 1), T0);
   expect(buffer.urgent).toBe(false);
-  buffer.add(page("s1", [], 1, { gap: { shard: "s1", after: null, reason: "", detectedMs: T0 } }), null, T0);
+  buffer.add(page("s1", [], 1, { gap: { shard: "s1", after: null, reason: "", detectedMs: T0 } }), T0);
   expect(buffer.urgent).toBe(true);
   expect(buffer.take(jsonStage()).gaps).toHaveLength(1);
   expect(buffer.urgent).toBe(false);
-  const { from: _, ...ended } = position({ done: true });
-  buffer.add(page("s1", [], null, { position: ended }), null, T0);
+  buffer.add(page("s1", [], null, { position: position({ done: true }) }), T0);
   expect(buffer.urgent).toBe(true);
 });

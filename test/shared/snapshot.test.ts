@@ -45,9 +45,9 @@ function nextCommit(before: Snapshot): Commit {
 const broken = (violations: readonly Violation[]): number[] => [
   ...new Set(violations.map(({ invariant }) => invariant)),
 ];
-const withActions = (commit: Commit, change: (action: Action) => Action | null): Commit => ({
+const withActions = (commit: Commit, alter: (action: Action) => Action | null): Commit => ({
   ...commit,
-  actions: commit.actions.map(change).filter((action) => action !== null),
+  actions: commit.actions.map(alter).filter((action) => action !== null),
 });
 const withPosition = (commit: Commit, shard: string, some: Partial<Position>): Commit => {
   const others = withActions(commit, (action) =>
@@ -200,8 +200,9 @@ describe("each invariant, broken on purpose, is named", () => {
   });
 });
 
+const at = (ms: number, some: Partial<Position> = {}): Position => position({ at: ms, ...some });
+
 describe("the watermark", () => {
-  const at = (ms: number, some: Partial<Position> = {}): Position => position({ at: ms, ...some });
   const cases: readonly (readonly [string, Record<string, Position>, number, number])[] = [
     ["no shards: the discovery", {}, T0, T0],
     ["the least shard", { a: at(T0 + 5), b: at(T0 + 3) }, T0 + 9, T0 + 3],
@@ -227,7 +228,7 @@ describe("the watermark", () => {
 describe("a checkpoint's actions", () => {
   test("come to the same snapshot", () => {
     const before = someLog();
-    const restored = restoreSnapshot(before.version, checkpointActions(before));
+    const restored = restoreSnapshot(before.version, checkpointActions(before, 0));
     expect(restored?.log).toEqual(before.log);
     expect(restored?.shards).toEqual(before.shards);
     expect(restored?.live).toEqual(before.live);
@@ -240,7 +241,7 @@ describe("a checkpoint's actions", () => {
 
   test("without one of its files are not taken", () => {
     const before = someLog();
-    const actions = checkpointActions(before).filter((action) => !("add" in action));
+    const actions = checkpointActions(before, 0).filter((action) => !("add" in action));
     expect(restoreSnapshot(before.version, actions)).toBeNull();
   });
 });
