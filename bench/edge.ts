@@ -9,17 +9,9 @@ import { Agent, request as httpRequest } from "node:http";
 import { join } from "node:path";
 import { identifyBatch, singleEvent, trackBatch } from "./edge-bodies.ts";
 import type { BenchBody } from "./edge-bodies.ts";
+import type { BenchRow } from "./report.ts";
 import { bundle, startWorker } from "./worker-host.ts";
 import type { WorkerHost } from "./worker-host.ts";
-
-export type BenchRow = {
-  readonly name: string;
-  readonly value: number;
-  readonly unit: string;
-  /** What `ratio` (or, without one, `value`) must stay under or over; null where there is no aim. */
-  readonly limit: number | null;
-  readonly ratio: number | null;
-};
 
 const WRITE_KEY = "bench";
 const PARSE_ONLY = `export default {
