@@ -5,7 +5,7 @@ import type { EdgeHost } from "../support/edge-host.ts";
 
 let edge: EdgeHost;
 beforeAll(async () => {
-  edge = await startEdgeHost({ "wk-q": { id: "q" }, "wk-single": { id: "single" } });
+  edge = await startEdgeHost({ "wk-q": { id: "q" }, "wk-single": { id: "single" }, "wk-set": { id: "set" } });
 });
 afterAll(() => edge.stop());
 
@@ -42,4 +42,27 @@ test("a single event that is refused with a 400 is kept too", async () => {
   expect(await send("/v1/track", { writeKey: "wk-single", userId: "u", messageId: "m" })).toBe(400);
   const [body] = bodiesOf(await edge.items("single"));
   expect(body).toMatchObject({ reason: { code: "missing_event" }, event: { messageId: "m" } });
+});
+
+test("an object that the table refuses for good is named and kept; accepted counts events, not their objects", async () => {
+  const huge = Object.fromEntries(Array.from({ length: 16 }, (_, n) => [`p${n}`, "x".repeat(30_000)]));
+  const objects = [{ id: "huge", properties: huge }, { id: "small" }];
+  const response = await fetch(`${edge.url}/v1/set`, {
+    method: "POST",
+    body: JSON.stringify({ writeKey: "wk-set", collection: "rooms", objects }),
+  });
+  expect(await response.json()).toMatchObject({
+    accepted: 1,
+    rejected: [{ index: 0, code: "refused_by_table" }],
+  });
+  const items = await edge.items("set");
+  expect([...items.keys()].filter((key) => key.startsWith("r#set#"))).toHaveLength(1);
+  expect(items.has("o#set#rooms#small")).toBe(true);
+
+  const batch = [{ type: "identify", userId: "u", messageId: "i" }, { type: "track" }];
+  const mixed = await fetch(`${edge.url}/v1/batch`, {
+    method: "POST",
+    body: JSON.stringify({ writeKey: "wk-set", batch }),
+  });
+  expect(await mixed.json()).toMatchObject({ accepted: 1, rejected: [{ index: 1 }] });
 });
