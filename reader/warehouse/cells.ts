@@ -93,17 +93,12 @@ type Cell = {
   readonly unfit: { readonly condition: string; readonly reason: string } | null;
 };
 
-/** True when the types of the single values must be at hand, not only those of the group. */
-export const needsTypes = (sources: readonly Source[]): boolean =>
-  sources.some((source) => source.kind === "path" && source.types.length > 1);
-
 function cellOf(column: ColumnPlan, source: Source): Cell {
   if (source.kind === "column") {
     const present = `${source.column} IS NOT NULL`;
     return { sql: source.column, present, value: source.column, unfit: null };
   }
-  const value = `v[${source.at}]`;
-  const json = `ty[${source.at}]`;
+  const { value, json } = source;
   const types = source.types.filter((type) => type !== "OBJECT" || !source.expanded);
   const mixed = source.types.length > 1;
   const isObject = mixed && types.length < source.types.length;

@@ -26,14 +26,18 @@ export type Leaf = {
   /** Its keys are paths of their own, so that an object here is no value. */
   readonly expanded: boolean;
   readonly types: ReadonlyMap<JsonType, number>;
+  /** The value's text and its JSON type, as SQL over an item. */
+  readonly value: string;
+  readonly json: string;
 };
 
-/** Where a cell comes from: a column of the row, or the path at a position (from 1) of the extracted values. */
+/** Where a cell comes from: a column of the item, or a path of its image. */
 export type Source =
   | { readonly kind: "column"; readonly column: string }
   | {
       readonly kind: "path";
-      readonly at: number;
+      readonly value: string;
+      readonly json: string;
       readonly types: readonly JsonType[];
       readonly expanded: boolean;
     };
@@ -76,7 +80,6 @@ export type First = { readonly ord: number; readonly type: JsonType; readonly po
 
 /**
  * @param columns the table's, null when there is no such table yet
- * @param leaves in the order in which their values are extracted
  * @param typeOfFirst the type that a first value gives
  */
 export function planTable(
@@ -134,7 +137,7 @@ function wantedColumns(
   leaves: readonly Leaf[],
 ): Map<string, Wanted> {
   const wanted = new Map<string, Wanted>();
-  const at = new Map(leaves.map(({ pointer }, index) => [pointer, index + 1]));
+  const byPointer = new Map(leaves.map((leaf) => [leaf.pointer, leaf]));
   const own = ownNames(standard);
   const pointers = new Set<string>();
   for (const { name, from } of standard) {
@@ -143,8 +146,8 @@ function wantedColumns(
       continue;
     }
     pointers.add(from.pointer);
-    const leaf = leaves[(at.get(from.pointer) ?? 0) - 1];
-    const sources = leaf === undefined ? [] : [sourceOf(leaf, at)];
+    const leaf = byPointer.get(from.pointer);
+    const sources = leaf === undefined ? [] : [sourceOf(leaf)];
     wanted.set(name, { name, sources, first: null });
   }
   for (const leaf of leaves.toSorted((a, b) => (a.pointer < b.pointer ? -1 : 1))) {
@@ -153,16 +156,17 @@ function wantedColumns(
     const first = name === null ? null : firstOf(leaf);
     if (name === null || first === null) continue;
     const column = wanted.get(name) ?? { name, sources: [], first: null };
-    column.sources.push(sourceOf(leaf, at));
+    column.sources.push(sourceOf(leaf));
     if (column.first === null || first.ord < column.first.ord) column.first = first;
     wanted.set(name, column);
   }
   return wanted;
 }
 
-const sourceOf = ({ pointer, types, expanded }: Leaf, at: ReadonlyMap<string, number>): Source => ({
+const sourceOf = ({ value, json, types, expanded }: Leaf): Source => ({
   kind: "path",
-  at: at.get(pointer) ?? 0,
+  value,
+  json,
   types: [...types.keys()],
   expanded,
 });

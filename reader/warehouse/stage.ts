@@ -8,9 +8,10 @@
 import type { DuckDBConnection } from "@duckdb/node-api";
 import { sqlText } from "../../shared/duckdb.ts";
 import type { Discard } from "./cells.ts";
-import { columnSql, needsTypes, overflowDiscards } from "./cells.ts";
+import { columnSql, overflowDiscards } from "./cells.ts";
 import type { First, JsonType, Leaf, Path, TablePlan } from "./columns.ts";
 import { columnOf, columnType, firstValues, ownNames, planTable, pointerOf } from "./columns.ts";
+import { planExtraction, pointerList } from "./extract.ts";
 import { snakeCase } from "./names.ts";
 import type { NameEntry, NameKind, Registry } from "./registry.ts";
 import { addName, findName, newName, tablesOf } from "./registry.ts";
@@ -55,6 +56,8 @@ type Group = {
   readonly base: EventTable | null;
   /** The event's own table, or the collection's. Null: none, or no room for it. */
   readonly own: string | null;
+  /** The event's or the collection's, in snake_case. */
+  readonly name: string;
   /** What the column `event` says. */
   readonly event: string | null;
   readonly rows: number;
@@ -92,7 +95,7 @@ export async function stage(
     tables: new Map(),
     discarded: 0,
   };
-  await scratch.run(keepSql(files, where));
+  await keep(scratch, files, where);
   const { groups, deletes, counts } = await route(scratch, planner, limits);
   await scratch.run(itemSql(files));
   for (const group of groups) await stageGroup(scratch, group, planner, limits, memo);
@@ -116,15 +119,25 @@ export async function unstage(scratch: DuckDBConnection): Promise<void> {
 }
 
 /** Tables `narrow` (every row) and `kept` (those that count). */
-const keepSql = (files: string, where: string): string => `
-  CREATE OR REPLACE TABLE narrow AS
-  SELECT filename, file_row_number AS n, row_number() OVER (ORDER BY changed_ms, seq, key) AS ord, op, key, kind, source,
-    collection, id, CASE WHEN kind = 'event' AND collection = 'tracks' THEN coalesce(event, '') END AS event
-  FROM ${files} WHERE ${where};
-  CREATE OR REPLACE TABLE kept AS
-  SELECT * FROM (
-    SELECT *, coalesce(max(CASE WHEN op = 'delete' THEN ord END) OVER (PARTITION BY key), 0) AS gone
-    FROM narrow WHERE kind IN ('event', 'object') AND source IS NOT NULL AND id IS NOT NULL)
+async function keep(scratch: DuckDBConnection, files: string, where: string): Promise<void> {
+  await scratch.run(`CREATE OR REPLACE TABLE narrow AS
+    SELECT filename, file_row_number AS n, changed_ms, seq, op, key, kind, source, collection, id,
+      CASE WHEN kind = 'event' AND collection = 'tracks' THEN coalesce(event, '') END AS event
+    FROM ${files} WHERE ${where}`);
+  const counted = await scratch.runAndReadAll(
+    "SELECT count(*) = count(DISTINCT key) AND count(*) FILTER (WHERE op = 'delete') = 0 FROM narrow",
+  );
+  // Most batches have each key once, and no deletes.
+  const plain = counted.getRows()[0]?.[0] === true;
+  await scratch.run(`CREATE OR REPLACE TABLE kept AS ${plain ? KEPT_ALL : KEPT}`);
+}
+
+const ROWS_OF_WAREHOUSES = "kind IN ('event', 'object') AND source IS NOT NULL AND id IS NOT NULL";
+const ORDERED = `SELECT * EXCLUDE (changed_ms, seq), row_number() OVER (ORDER BY changed_ms, seq, key) AS ord
+  FROM narrow WHERE ${ROWS_OF_WAREHOUSES}`;
+const KEPT_ALL = ORDERED;
+const KEPT = `SELECT * FROM (
+    SELECT *, coalesce(max(CASE WHEN op = 'delete' THEN ord END) OVER (PARTITION BY key), 0) AS gone FROM (${ORDERED}))
   WHERE kind = 'object' OR (op <> 'delete' AND ord > gone)
   QUALIFY row_number() OVER (PARTITION BY key ORDER BY CASE WHEN kind = 'object' THEN -ord ELSE ord END) = 1`;
 
@@ -201,6 +214,7 @@ async function route(
       kind,
       base,
       own,
+      name,
       event: base === "tracks" ? (own ?? name) : null,
       rows: (standing?.rows ?? 0) + count,
     };
@@ -289,31 +303,58 @@ async function stageGroup(
 ): Promise<void> {
   const targets = targetsOf(group);
   const primary = targets.at(-1);
-  const relation = `x_${group.id}`;
   if (primary === undefined || (group.base === "tracks" && group.own === null)) {
     await noTable(scratch, group, planner);
     if (primary === undefined) return;
   }
-  const leaves = await discover(scratch, group, primary, planner, limits, memo);
-  const texts = await textsOf(scratch, targets, leaves.list, planner);
-  const plans = targets.map((target) => planOf(target, leaves.list, planner, limits, texts));
-  const typed = plans.some(({ columns, overflow }) =>
-    [...columns.flatMap(({ sources }) => sources), ...overflow.map(({ source }) => source)].some((source) =>
-      needsTypes([source]),
-    ),
-  );
-  await scratch.run(`CREATE OR REPLACE TABLE ${relation} AS
-    SELECT ord, id, user_id, anonymous_id, event, event_at, changed_at,
-      ${group.event === null ? "NULL" : sqlText(group.event)}::VARCHAR AS event_table,
-      json_extract_string(image, ${pointerList(leaves.list.map(({ pointer }) => pointer))}) AS v
-      ${typed ? `, json_type(image, ${pointerList(leaves.list.map(({ pointer }) => pointer))}) AS ty` : ""}
-    FROM item WHERE g = ${group.id}`);
-  for (const [index, target] of targets.entries()) {
-    const plan = plans[index];
-    if (plan !== undefined) await stageTable(scratch, target, plan, relation, group, planner);
+  const discovered = await discover(scratch, group, primary, planner, limits, memo);
+  const texts = await textsOf(scratch, targets, discovered.list, planner);
+  const relation = `x_${group.id}`;
+  const cut: Cut = { cells: new Map(), discards: [] };
+  for (const target of targets) {
+    const plan = planOf(target, discovered.list, planner, limits, texts);
+    stageTable(target, plan, relation, group, planner, cut);
   }
-  if (leaves.partial !== null) await discardUnknown(scratch, group, primary, leaves.partial, planner);
+  const cells = [...cut.cells].map(([sql, name]) => `${sql} AS ${name}`);
+  for (const [index, { condition, value, reason }] of cut.discards.entries()) {
+    cells.push(`CASE WHEN ${condition} THEN ${value} END AS d${index}`);
+    if (!isConstant(reason)) cells.push(`CASE WHEN ${condition} THEN ${reason} END AS r${index}`);
+  }
+  await scratch.run(`CREATE OR REPLACE TABLE ${relation} AS SELECT ${cells.join(", ")} FROM (
+    SELECT id, user_id, anonymous_id, event, event_at, changed_at,
+      ${group.event === null ? "NULL" : sqlText(group.event)}::VARCHAR AS event_table
+      ${discovered.select === "" ? "" : `, ${discovered.select}`}
+    FROM item WHERE g = ${group.id})`);
+  await addDiscards(scratch, cut.discards, relation, planner);
+  if (discovered.partial !== null) {
+    await discardWhole(
+      scratch,
+      group,
+      primary.name,
+      discovered.partial,
+      "the table has no room for more columns",
+      planner,
+    );
+  }
 }
+
+/** What is cut out of a group's items: each expression once, under a name of its own. */
+type Cut = {
+  readonly cells: Map<string, string>;
+  readonly discards: (Discard & {
+    readonly table: TableName;
+    readonly id: string;
+    readonly receivedAt: string;
+  })[];
+};
+
+function cellName({ cells }: Cut, sql: string): string {
+  const name = cells.get(sql) ?? `c${cells.size}`;
+  cells.set(sql, name);
+  return name;
+}
+
+const isConstant = (sql: string): boolean => /^'(?:[^']|'')*'$/.test(sql);
 
 function planOf(
   target: Target,
@@ -342,14 +383,14 @@ function planOf(
 }
 
 /** The table's part out of `relation`, and what does not fit into it. */
-async function stageTable(
-  scratch: DuckDBConnection,
+function stageTable(
   target: Target,
   plan: TablePlan,
   relation: string,
   group: Group,
   planner: Planner,
-): Promise<void> {
+  cut: Cut,
+): void {
   const key = tableKey(target.name);
   const standing = planner.tables.get(key);
   const columns = new Map<string, ColumnType>(standing?.columns);
@@ -360,7 +401,7 @@ async function stageTable(
     discards.push(...unfit);
     if (column.type === "other") continue;
     columns.set(column.name, column.type);
-    cells.set(column.name, sql);
+    cells.set(column.name, cellName(cut, sql));
   }
   if (target.kind === "object") {
     // An image is the object's whole state: a property that it lacks is gone.
@@ -376,57 +417,74 @@ async function stageTable(
     columns,
     parts: [...(standing?.parts ?? []), part],
   });
-  const received = group.kind === "event" ? (cells.get("received_at") ?? "changed_at") : "changed_at";
-  await addDiscards(scratch, discards, target.name, relation, received, planner);
+  const id = cellName(cut, "id");
+  const receivedAt =
+    (group.kind === "event" ? cells.get("received_at") : undefined) ?? cellName(cut, "changed_at");
+  cut.discards.push(...discards.map((discard) => ({ ...discard, table: target.name, id, receivedAt })));
 }
 
 async function addDiscards(
   scratch: DuckDBConnection,
-  discards: readonly Discard[],
-  { schema, table }: TableName,
+  discards: Cut["discards"],
   relation: string,
-  receivedAt: string,
   planner: Planner,
 ): Promise<void> {
   if (discards.length === 0) return;
   const counted = await scratch.runAndReadAll(
-    `SELECT ${discards.map(({ condition }) => `count(*) FILTER (WHERE ${condition})::INTEGER`).join(", ")} FROM ${relation}`,
+    `SELECT ${discards.map((_, index) => `count(d${index})::INTEGER`).join(", ")} FROM ${relation}`,
   );
   const counts = counted.getRows()[0] as readonly number[];
-  const selects = planner.discards.get(schema) ?? [];
-  for (const [index, { column, condition, value, reason }] of discards.entries()) {
+  for (const [index, { column, reason, table, id, receivedAt }] of discards.entries()) {
     const count = counts[index] ?? 0;
     if (count === 0) continue;
     planner.discarded += count;
+    const why = isConstant(reason) ? reason : `r${index}`;
+    const selects = planner.discards.get(table.schema) ?? [];
     selects.push(
-      `SELECT ${receivedAt} AS received_at, ${sqlText(table)} AS table_name, id, ${sqlText(column)} AS column_name, ${value} AS column_value, ${reason} AS reason FROM ${relation} WHERE ${condition}`,
+      `SELECT ${receivedAt} AS received_at, ${sqlText(table.table)} AS table_name, ${id} AS id, ${sqlText(column)} AS column_name, d${index} AS column_value, ${why} AS reason FROM ${relation} WHERE d${index} IS NOT NULL`,
     );
+    planner.discards.set(table.schema, selects);
   }
-  planner.discards.set(schema, selects);
 }
 
-/** Rows of an event or collection for which the source has no room: kept whole among the discards. */
+/** Rows of an event or collection for which the source has no room. */
 async function noTable(scratch: DuckDBConnection, group: Group, planner: Planner): Promise<void> {
-  const relation = `none_${group.id}`;
-  await scratch.run(`CREATE OR REPLACE TABLE ${relation} AS SELECT * FROM item WHERE g = ${group.id}`);
-  const value = group.kind === "event" ? "json_extract(image, '/properties')::VARCHAR" : "image";
+  const name = { schema: group.schema, table: group.event ?? group.name };
+  await discardWhole(scratch, group, name, "true", "the source has no room for more tables", planner);
+}
+
+/** Images that hold what has no place go to the discards whole, once a row. */
+async function discardWhole(
+  scratch: DuckDBConnection,
+  group: Group,
+  table: TableName,
+  condition: string,
+  reason: string,
+  planner: Planner,
+): Promise<void> {
+  const relation = `whole_${group.id}_${planner.discarded}`;
+  await scratch.run(
+    `CREATE OR REPLACE TABLE ${relation} AS SELECT id, changed_at, image AS d0 FROM item WHERE g = ${group.id} AND (${condition})`,
+  );
   const discard = {
     column: "*",
-    condition: "true",
-    value,
-    reason: sqlText("the source has no room for more tables"),
+    condition: "",
+    value: "",
+    reason: sqlText(reason),
+    table,
+    id: "id",
+    receivedAt: "changed_at",
   };
-  const name = { schema: group.schema, table: group.event ?? DISCARDS };
-  await addDiscards(scratch, [discard], name, relation, "changed_at", planner);
+  await addDiscards(scratch, [discard], relation, planner);
 }
 
 type Discovered = {
   readonly list: readonly Leaf[];
+  /** What to select from items to have the leaves' values. */
+  readonly select: string;
   /** Null when every path is known; otherwise SQL that is true of items with others. */
   readonly partial: string | null;
 };
-
-const pointerList = (pointers: readonly string[]): string => `[${pointers.map(sqlText).join(", ")}]`;
 
 /**
  * Every path of the group's images, and the types there. Looks at all rows with the paths known so far; whatever
@@ -477,10 +535,11 @@ async function discover(
 
   for (;;) {
     const [leafList, objectList] = [[...leaves], [...objects]];
-    await scratch.run(`CREATE OR REPLACE TABLE shape AS SELECT k, ty, min(ord) AS ord, count(*) AS n FROM (
-      SELECT ord, json_keys(image, ${pointerList(objectList.map(([pointer]) => pointer))}) AS k,
-        json_type(image, ${pointerList(leafList.map(([pointer]) => pointer))}) AS ty FROM item WHERE g = ${group.id})
-      GROUP BY ALL`);
+    await scratch.run(`CREATE OR REPLACE TABLE shape AS
+      SELECT any_value(k) AS k, any_value(ty) AS ty, min(ord) AS ord, count(*) AS n FROM (
+        SELECT ord, json_keys(image, ${pointerList(objectList.map(([pointer]) => pointer))}) AS k,
+          json_type(image, ${pointerList(leafList.map(([pointer]) => pointer))}) AS ty FROM item WHERE g = ${group.id})
+      GROUP BY hash(k, ty)`);
     const types = await scratch.runAndReadAll(
       `SELECT pos::INTEGER, type, min(ord)::DOUBLE FROM (SELECT pos, ord, ty[pos] AS type FROM shape, range(1, ${leafList.length + 1}) AS r(pos))
        WHERE type IS NOT NULL AND type <> 'NULL' GROUP BY ALL`,
@@ -509,12 +568,17 @@ async function discover(
       else full = true;
     }
     if (found) continue;
-    const list = leafList.map(([pointer, path], index) => ({
+    const found_ = leafList.map(([pointer, path], index) => ({
       pointer,
       path,
       expanded: objects.has(pointer),
       types: seen[index] ?? new Map<JsonType, number>(),
     }));
+    const { select, values } = planExtraction(found_);
+    const list = found_.flatMap((leaf): Leaf[] => {
+      const extracted = values.get(leaf.pointer);
+      return extracted === undefined ? [] : [{ ...leaf, ...extracted }];
+    });
     const partial = full
       ? objectList
           .map(
@@ -523,7 +587,7 @@ async function discover(
           )
           .join(" OR ")
       : null;
-    return { list, partial };
+    return { list, select, partial };
   }
 }
 
@@ -559,27 +623,6 @@ function at(value: unknown, keys: Path): unknown {
     found = (found as Record<string, unknown>)[key];
   }
   return found;
-}
-
-/** Rows with properties that were not taken up, because the table is full: kept whole among the discards. */
-async function discardUnknown(
-  scratch: DuckDBConnection,
-  group: Group,
-  target: Target,
-  condition: string,
-  planner: Planner,
-): Promise<void> {
-  const relation = `rest_${group.id}`;
-  await scratch.run(
-    `CREATE OR REPLACE TABLE ${relation} AS SELECT id, changed_at, image FROM item WHERE g = ${group.id} AND (${condition})`,
-  );
-  const discard = {
-    column: "*",
-    condition: "true",
-    value: "image",
-    reason: sqlText("the table has no room for more columns"),
-  };
-  await addDiscards(scratch, [discard], target.name, relation, "changed_at", planner);
 }
 
 /** The texts of first values, by `<ord> <pointer>`. */
