@@ -1,5 +1,6 @@
 /** The `varve` command. Exit code 0: done; 1: failed; 2: misused. */
 import { parseArgs } from "node:util";
+import { systemClock } from "../shared/clock.ts";
 import { CHANGELOG_ENV, parseEnvironment } from "../shared/config.ts";
 import { describeError, VarveError } from "../shared/errors.ts";
 import { changesCommand } from "./changes.ts";
@@ -27,6 +28,11 @@ const HELP = `varve <command> [options]
                 --no-table    leave the table out
                 --settle 30   seconds the changelog may take to show what the table has
                 --dedupe-days 7
+                --json
+  sync duckdb <file>, sync postgres <url>
+              keeps a warehouse up to the changelog: a schema a source, a table an event
+                --follow      goes on until it is stopped
+                --from-snapshot  goes on from the live files, when the log no longer reaches back far enough
                 --json
 
 Every command but local and compactor reads VARVE_CHANGELOG (s3://bucket/prefix/region/table) and the usual AWS
@@ -133,6 +139,28 @@ async function run([command, ...rest]: readonly string[], environment: Environme
       );
       return sound ? 0 : 1;
     }
+    case "sync": {
+      const { options, words } = parseWords(rest, {
+        ...COMMON,
+        follow: { type: "boolean" },
+        "from-snapshot": { type: "boolean" },
+      });
+      const [kind, address] = words;
+      if ((kind !== "duckdb" && kind !== "postgres") || address === undefined || words.length > 2) {
+        throw new Misuse("sync takes a warehouse: sync duckdb <file>, or sync postgres <url>");
+      }
+      const target = targetEnvironment(environment, text(options, "data") ?? ".varve");
+      const { syncCommand } = await import("./sync.ts");
+      const args = {
+        kind,
+        target: address,
+        follow: options["follow"] === true,
+        fromSnapshot: options["from-snapshot"] === true,
+        json: options["json"] === true,
+      } as const;
+      await syncCommand(openTargetStore(target), args, output(), systemClock, stopSignal());
+      return 0;
+    }
     default:
       throw new Misuse(`there is no command ${JSON.stringify(command)}`);
   }
@@ -143,9 +171,22 @@ type Options = Readonly<Record<string, string | boolean | undefined>>;
 
 const COMMON = { json: { type: "boolean" }, data: { type: "string" } } as const satisfies OptionSpec;
 
-function parse(args: readonly string[], options: OptionSpec): Options {
+const parse = (args: readonly string[], options: OptionSpec): Options =>
+  parseWords(args, options, false).options;
+
+function parseWords(
+  args: readonly string[],
+  spec: OptionSpec,
+  allowPositionals = true,
+): { readonly options: Options; readonly words: readonly string[] } {
   try {
-    return parseArgs({ args: [...args], options, strict: true, allowPositionals: false }).values;
+    const { values, positionals } = parseArgs({
+      args: [...args],
+      options: spec,
+      strict: true,
+      allowPositionals,
+    });
+    return { options: values, words: positionals };
   } catch (error) {
     throw new Misuse(
       error instanceof Error ? (error.message.split(". ")[0] ?? error.message) : String(error),
