@@ -13,8 +13,8 @@ import { SETSUM_DIGEST_SQL, SETSUM_HALVES_SQL, setsumFromHalves } from "../share
 import type { DataFile, Snapshot, Totals, Violation } from "../shared/snapshot.ts";
 import { NO_ROWS, addTotals, applyCommit, equalTotals } from "../shared/snapshot.ts";
 import type { ObjectStore } from "../shared/store.ts";
-import type { Scratch } from "./scan.ts";
-import { openScratch } from "./scan.ts";
+import type { Scratch } from "./scratch.ts";
+import { openScratch } from "./scratch.ts";
 
 /** The table's items, and how to read some of them again. */
 export type TableReader = {

@@ -1,8 +1,13 @@
-/** DuckDB in process: one database in memory, one connection, bounded in memory and threads. */
+/** DuckDB in process: one database in memory, bounded in memory and threads. */
 import type { DuckDBConnection } from "@duckdb/node-api";
 import { DuckDBInstance } from "@duckdb/node-api";
 
-export type DuckDB = { readonly connection: DuckDBConnection; readonly close: () => void };
+export type DuckDB = {
+  readonly connection: DuckDBConnection;
+  /** Another connection: a result that is still streaming ends when its own connection runs something else. */
+  readonly connect: () => Promise<DuckDBConnection>;
+  readonly close: () => void;
+};
 
 export type DuckDBLimits = {
   readonly threads: number;
@@ -16,12 +21,18 @@ export async function openDuckDB({ threads, memoryMaxMB, spillDir }: DuckDBLimit
     memory_limit: `${memoryMaxMB}MB`,
     ...(spillDir === undefined ? {} : { temp_directory: spillDir }),
   });
-  const connection = await instance.connect();
-  await connection.run("SET TimeZone = 'UTC'");
+  const connections: DuckDBConnection[] = [];
+  const connect = async (): Promise<DuckDBConnection> => {
+    const connection = await instance.connect();
+    connections.push(connection);
+    await connection.run("SET TimeZone = 'UTC'");
+    return connection;
+  };
   return {
-    connection,
+    connection: await connect(),
+    connect,
     close: () => {
-      connection.closeSync();
+      for (const connection of connections) connection.closeSync();
       instance.closeSync();
     },
   };

@@ -24,6 +24,11 @@ export function dataKey(level: Level, windowStartMs: number, unique: string): st
   return `data/dt=${dateOf(windowStartMs)}/${level}-${compact}-${unique}.parquet`;
 }
 
+/** Where a named consumer's cursor stands. */
+export const consumerKey = (name: string): string => `consumers/${name}.json`;
+
+export const isConsumerName = (name: string): boolean => /^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$/.test(name);
+
 /** A changelog's address: `s3://bucket/prefix`. Null when the text is not one. */
 export function parseRoot(address: string): { readonly bucket: string; readonly prefix: string } | null {
   const match = /^s3:\/\/([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:\/([A-Za-z0-9/_.=-]*))?$/.exec(address);
