@@ -8,7 +8,7 @@
  * - The shard's watermark rises to the time a call was made once its answer says that nothing more was waiting.
  */
 import type { Clock } from "../shared/clock.ts";
-import type { ReadPosition } from "../shared/position.ts";
+import type { Position } from "../shared/position.ts";
 import type { Row, StreamRecord } from "../shared/row.ts";
 import { rowOf, sequenceOf } from "../shared/row.ts";
 import { compareSequence } from "../shared/sequence.ts";
@@ -35,7 +35,7 @@ export type ShardReaderDeps = {
 export async function readShard(
   deps: ShardReaderDeps,
   shard: string,
-  start: ReadPosition,
+  start: Position,
   signal: AbortSignal,
 ): Promise<void> {
   const { streams, clock } = deps;
@@ -54,7 +54,14 @@ export async function readShard(
   const passGap = async (reason: Gap["reason"]): Promise<void> => {
     const gap: Gap = { shard, after: position.seq, reason, detectedMs: clock.nowMs() };
     deps.warn(`${shard}: gap after ${position.seq ?? "its start"}: ${reason}`);
-    await deps.accept({ shard, rows: [], records: 0, bytes: 0, position, gap });
+    await deps.accept({
+      shard,
+      rows: [],
+      records: 0,
+      bytes: 0,
+      position: { ...position, from: position.seq },
+      gap,
+    });
   };
 
   while (!signal.aborted) {
@@ -108,7 +115,7 @@ export async function readShard(
 /** The rows of one answer, and the position after it. Pure. */
 export function takePage(
   shard: string,
-  before: ReadPosition,
+  before: Position,
   page: Page,
   askedMs: number,
   readMs: number,
@@ -134,11 +141,11 @@ export function takePage(
     rows,
     records,
     bytes: page.bytes,
-    position: { ...before, seq, at, done: page.next === null },
+    position: { ...before, from: before.seq, seq, at, done: page.next === null },
   };
 }
 
-const endOf = (position: ReadPosition): ReadPosition => ({ ...position, done: true });
+const endOf = (position: Position): Position => ({ ...position, from: position.seq, done: true });
 
 const isFull = (page: Page): boolean =>
   page.next !== null && (page.records.length >= FULL_PAGE_RECORDS || page.bytes >= FULL_PAGE_BYTES);

@@ -15,7 +15,12 @@ import type { StreamRecord } from "../shared/row.ts";
 import type { SequenceNumber } from "../shared/sequence.ts";
 
 export type ListedShard = { readonly id: string; readonly parent: string | null };
-export type StreamDescription = { readonly arn: string; readonly shards: readonly ListedShard[] };
+export type StreamDescription = {
+  readonly arn: string;
+  readonly shards: readonly ListedShard[];
+  /** Nothing is written to it any more; what is in it can be read for 24 hours. */
+  readonly disabled: boolean;
+};
 
 export type Page = {
   readonly records: readonly StreamRecord[];
@@ -39,8 +44,10 @@ export type IteratorOutcome =
   | { readonly kind: "retry"; readonly why: string };
 
 export type Streams = {
-  /** Every shard of the table's stream, all pages read. */
+  /** Every shard of the table's stream, all pages read. Throws when there is no table or no stream to read. */
   readonly describe: (signal?: AbortSignal) => Promise<StreamDescription>;
+  /** The same of a stream that the table had earlier. Without shards when it is gone. */
+  readonly describeOlder: (arn: string, signal?: AbortSignal) => Promise<StreamDescription>;
   /** Null: from the oldest record there is. */
   readonly openIterator: (
     arn: string,
@@ -83,25 +90,16 @@ export function openStreams(config: StreamsConfig): Streams {
   const signingKeys = new Map<string, ArrayBuffer>();
 
   return {
-    describe: async (signal) => {
-      const arn = await streamArn(tables, config, signal);
-      const shards: ListedShard[] = [];
-      let last: string | undefined;
-      do {
-        const { StreamDescription: page } = await streams.send(
-          new DescribeStreamCommand({
-            StreamArn: arn,
-            ...(last === undefined ? {} : { ExclusiveStartShardId: last }),
-          }),
-          signal === undefined ? {} : { abortSignal: signal },
-        );
-        for (const shard of page?.Shards ?? []) {
-          if (shard.ShardId !== undefined)
-            shards.push({ id: shard.ShardId, parent: shard.ParentShardId ?? null });
-        }
-        last = page?.LastEvaluatedShardId;
-      } while (last !== undefined);
-      return { arn, shards };
+    describe: async (signal) => describeStream(streams, await streamArn(tables, config, signal), signal),
+
+    describeOlder: async (arn, signal) => {
+      try {
+        return { ...(await describeStream(streams, arn, signal)), disabled: true };
+      } catch (error) {
+        if (error instanceof Error && error.name === "ResourceNotFoundException")
+          return { arn, shards: [], disabled: true };
+        throw error;
+      }
     },
 
     openIterator: async (arn, shard, after, signal) => {
@@ -160,6 +158,30 @@ export function openStreams(config: StreamsConfig): Streams {
       return parsePage(status, text);
     },
   };
+}
+
+async function describeStream(
+  client: DynamoDBStreamsClient,
+  arn: string,
+  signal?: AbortSignal,
+): Promise<StreamDescription> {
+  const shards: ListedShard[] = [];
+  let last: string | undefined;
+  do {
+    const { StreamDescription: page } = await client.send(
+      new DescribeStreamCommand({
+        StreamArn: arn,
+        ...(last === undefined ? {} : { ExclusiveStartShardId: last }),
+      }),
+      signal === undefined ? {} : { abortSignal: signal },
+    );
+    for (const shard of page?.Shards ?? []) {
+      if (shard.ShardId !== undefined)
+        shards.push({ id: shard.ShardId, parent: shard.ParentShardId ?? null });
+    }
+    last = page?.LastEvaluatedShardId;
+  } while (last !== undefined);
+  return { arn, shards, disabled: false };
 }
 
 const describe = (error: Error): string =>

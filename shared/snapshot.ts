@@ -154,12 +154,12 @@ export function parseDataFile(add: Add): DataFile | null {
   };
 }
 
-/** Shards that hold the watermark back: those not read to the end, and those whose children are not known yet. */
+/** Shards that hold the watermark back: those not read to the end, and those whose children are still to be found. */
 export function holdingShards(
   shards: ReadonlyMap<string, Position>,
 ): readonly (readonly [string, Position])[] {
   const parents = new Set([...shards.values()].map((position) => position.parent));
-  return [...shards].filter(([shard, position]) => !position.done || !parents.has(shard));
+  return [...shards].filter(([shard, { done, last }]) => !done || (last !== true && !parents.has(shard)));
 }
 
 /** The highest watermark that these positions allow. */
@@ -227,6 +227,11 @@ export function applyCommit(before: Snapshot | null, commit: Commit): Applied {
         else log = next;
       } else if (domain.startsWith(SHARD_DOMAIN)) {
         const shard = domain.slice(SHARD_DOMAIN.length);
+        if (action.domainMetadata.removed) {
+          if (shards.get(shard)?.done !== true) broken(2, `${shard} is forgotten before it is done`);
+          shards.delete(shard);
+          continue;
+        }
         const next = parsePosition(configuration);
         if (next === null) {
           broken(2, `the position of ${shard} cannot be read`);

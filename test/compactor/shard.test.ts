@@ -2,14 +2,11 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { takePage } from "../../compactor/shard.ts";
 import type { Page } from "../../compactor/stream.ts";
-import type { ReadPosition } from "../../shared/position.ts";
+import type { Position } from "../../shared/position.ts";
 import { compareSequence } from "../../shared/sequence.ts";
 import { T0, eventRecord, objectRecord, position, seq } from "../fakes/changes.ts";
 
-const start = (some: Partial<ReadPosition> = {}): ReadPosition => {
-  const { from: _, ...read } = position(some);
-  return read;
-};
+const start = position;
 const pageOf = (records: Page["records"], some: Partial<Page> = {}): Page => ({
   records,
   next: "next",
@@ -17,7 +14,7 @@ const pageOf = (records: Page["records"], some: Partial<Page> = {}): Page => ({
   ...some,
 });
 const ASKED = T0 + 60_000;
-const take = (before: ReadPosition, page: Page) => takePage("s1", before, page, ASKED, ASKED + 5);
+const take = (before: Position, page: Page) => takePage("s1", before, page, ASKED, ASKED + 5);
 
 test("a page moves the position to its last record", () => {
   const taken = take(start(), pageOf([objectRecord(9, T0), objectRecord(10, T0)]));

@@ -54,6 +54,7 @@ export function uploaded(...rows: Row[]): UploadedFile {
   const start = windowStartMs(0, rows[0]?.changedMs ?? T0);
   return {
     path: flushKey(start, `f${(uploads += 1)}`),
+    level: 0,
     windowStartMs: start,
     sizeBytes: bytes.byteLength,
     minChangedMs: Math.min(...rows.map(({ changedMs }) => changedMs)),

@@ -45,9 +45,9 @@ function nextCommit(before: Snapshot): Commit {
 const broken = (violations: readonly Violation[]): number[] => [
   ...new Set(violations.map(({ invariant }) => invariant)),
 ];
-const withActions = (commit: Commit, change: (action: Action) => Action | null): Commit => ({
+const withActions = (commit: Commit, alter: (action: Action) => Action | null): Commit => ({
   ...commit,
-  actions: commit.actions.map(change).filter((action) => action !== null),
+  actions: commit.actions.map(alter).filter((action) => action !== null),
 });
 const withPosition = (commit: Commit, shard: string, some: Partial<Position>): Commit => {
   const others = withActions(commit, (action) =>
@@ -227,7 +227,7 @@ describe("the watermark", () => {
 describe("a checkpoint's actions", () => {
   test("come to the same snapshot", () => {
     const before = someLog();
-    const restored = restoreSnapshot(before.version, checkpointActions(before));
+    const restored = restoreSnapshot(before.version, checkpointActions(before, 0));
     expect(restored?.log).toEqual(before.log);
     expect(restored?.shards).toEqual(before.shards);
     expect(restored?.live).toEqual(before.live);
@@ -240,7 +240,7 @@ describe("a checkpoint's actions", () => {
 
   test("without one of its files are not taken", () => {
     const before = someLog();
-    const actions = checkpointActions(before).filter((action) => !("add" in action));
+    const actions = checkpointActions(before, 0).filter((action) => !("add" in action));
     expect(restoreSnapshot(before.version, actions)).toBeNull();
   });
 });
