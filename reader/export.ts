@@ -44,7 +44,8 @@ export async function withParquet(
 }
 
 function append(appender: DuckDBAppender, row: ChangeRow): void {
-  const text = (value: string | null) => (value === null ? appender.appendNull() : appender.appendVarchar(value));
+  const text = (value: string | null) =>
+    value === null ? appender.appendNull() : appender.appendVarchar(value);
   appender.appendBigInt(BigInt(row.changedMs));
   appender.appendVarchar(row.op);
   appender.appendVarchar(row.key);

@@ -78,6 +78,7 @@ export async function* followLog<C extends Column>(
     await cursor?.save(version);
     saved = version;
   };
+  const stopped = (): boolean => signal?.aborted ?? false;
   let version: number;
   if (start.kind === "snapshot") {
     version = snapshot.version;
@@ -91,9 +92,14 @@ export async function* followLog<C extends Column>(
 
   let tip = snapshot.version;
   let checkedMs = clock.nowMs();
-  while (signal?.aborted !== true) {
-    const commit = await readCommit(store, version + 1, signal);
+  for (;;) {
+    if (stopped()) return;
+    const commit = await readCommit(store, version + 1, signal).catch((error: unknown) => {
+      if (stopped()) return null;
+      throw error;
+    });
     if (commit === null) {
+      if (stopped()) return;
       if (version < tip) throw behindRetention(version, `entry ${version + 1} is gone`);
       if (version - saved >= IDLE_SAVE_EVERY) await save(version);
       if (!plan.wait) break;

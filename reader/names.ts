@@ -27,7 +27,9 @@ export async function namesIn(store: ObjectStore, files: readonly DataFile[]): P
   try {
     const need = { range: null, filter: {}, columns: new Set(["source", "collection"]) };
     const { relation } = await scratch.fetch(newest, undefined, need);
-    const answer = await scratch.connection.runAndReadAll(`SELECT DISTINCT source, collection FROM ${relation}`);
+    const answer = await scratch.connection.runAndReadAll(
+      `SELECT DISTINCT source, collection FROM ${relation}`,
+    );
     for (const [source, collection] of answer.getRows() as (string | null)[][]) {
       if (typeof source === "string") names.source.add(source);
       if (typeof collection === "string") names.collection.add(collection);

@@ -1,7 +1,9 @@
 /** What to read: the range of a question, and the files that may hold its answer. Pure. */
 import { VarveError } from "../shared/errors.ts";
 import type { Op } from "../shared/row.ts";
+import { parseDataKey } from "../shared/keys.ts";
 import type { DataFile, Snapshot } from "../shared/snapshot.ts";
+import { LEVEL_MS } from "../shared/window.ts";
 
 /** (sinceMs, untilMs] */
 export type TimeRange = { readonly kind: "time"; readonly sinceMs: number; readonly untilMs: number };
@@ -65,7 +67,7 @@ export function timeRange(snapshot: Snapshot, sinceMs: number, untilMs?: number)
 
 /** Something that an answer's reader should know, though nothing is wrong. */
 export type Notice = {
-  readonly code: "before_first_commit" | "not_complete_yet" | "until_not_complete";
+  readonly code: "before_first_commit" | "not_complete_yet" | "until_not_complete" | "until_inside_window";
   readonly message: string;
 };
 
@@ -111,16 +113,38 @@ export function checkRange(
       message: `the changelog is complete up to ${iso(watermarkMs)}: this ends there, not at ${iso(untilMs)}`,
     });
   }
+  if (untilMs !== undefined && splitsWindow(snapshot, untilMs)) {
+    notices.push({
+      code: "until_inside_window",
+      message: `${iso(untilMs)} is inside a window of which only each key's last change is kept: a key that changed again in it is told by that change, after ${iso(untilMs)}`,
+    });
+  }
   return notices;
 }
 
-/** The least T that (T, W] is still whole for; null when no row has expired. */
-function keptSinceMs(snapshot: Snapshot): number | null {
-  if (snapshot.log.expired.rows === 0) return null;
-  let least = snapshot.log.watermarkMs;
-  for (const { windowStartMs, minChangedMs } of snapshot.files.values())
-    least = Math.min(least, Math.max(windowStartMs, minChangedMs) - 1);
-  return least;
+const splitsWindow = ({ files }: Snapshot, untilMs: number): boolean =>
+  [...files.values()].some((file) => file.minChangedMs <= untilMs && untilMs < file.maxChangedMs);
+
+/**
+ * The least T that (T, W] is still whole for; null when no row has expired. What expired lies in windows before all
+ * that is live; the log remembers the removed files' names for some days.
+ */
+export function keptSinceMs({ log, files, removed }: Snapshot): number | null {
+  if (log.expired.rows === 0) return null;
+  let liveStartMs = log.watermarkMs;
+  let firstRowMs = log.watermarkMs + 1;
+  for (const { windowStartMs, minChangedMs } of files.values()) {
+    liveStartMs = Math.min(liveStartMs, windowStartMs);
+    firstRowMs = Math.min(firstRowMs, minChangedMs);
+  }
+  let expiredEndMs: number | null = null;
+  for (const path of removed.keys()) {
+    const parsed = parseDataKey(path);
+    if (parsed === null) continue;
+    const endMs = parsed.windowStartMs + LEVEL_MS[parsed.level];
+    if (endMs <= liveStartMs) expiredEndMs = Math.max(expiredEndMs ?? 0, endMs);
+  }
+  return (expiredEndMs ?? firstRowMs) - 1;
 }
 
 /** Files that partition and statistics do not rule out, in time order. */

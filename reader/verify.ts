@@ -3,6 +3,7 @@
  * What is wrong is reported, never thrown; only what cannot be read at all throws.
  */
 import { createHash } from "node:crypto";
+import { createReadStream } from "node:fs";
 import type { DuckDBConnection } from "@duckdb/node-api";
 import { sqlText } from "../shared/duckdb.ts";
 import { describeError } from "../shared/errors.ts";
@@ -147,6 +148,12 @@ async function checkFiles(
   return live;
 }
 
+async function sha256Of(path: string): Promise<string> {
+  const hash = createHash("sha256");
+  for await (const piece of createReadStream(path)) hash.update(piece as Uint8Array);
+  return hash.digest("hex");
+}
+
 type LocalFile = { readonly file: DataFile; readonly path: string };
 
 /** Fetches files, and reports those that are missing or whose bytes are not those that were committed. */
@@ -163,7 +170,7 @@ async function soundFiles(
         what: `the file has ${object.sizeBytes} bytes, the log says ${file.sizeBytes}`,
         where: file.path,
       });
-    } else if (createHash("sha256").update(object.body).digest("hex") !== file.sha256) {
+    } else if ((await sha256Of(object.path)) !== file.sha256) {
       problems.push({ what: "the file's bytes do not match its checksum in the log", where: file.path });
     } else return { file, path: object.path };
     return null;
