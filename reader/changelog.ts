@@ -23,7 +23,7 @@ import { openStore } from "./address.ts";
 import type { Cursor } from "./cursor.ts";
 import { consumerCursor, fileCursor } from "./cursor.ts";
 import type { ChangeBatch } from "./follow.ts";
-import { addedFiles, behindRetention, beyondTip, followLog, followStart } from "./follow.ts";
+import { addedFiles, behindRetention, beyondTip, followLog, followStart, whileKept } from "./follow.ts";
 import type { KeyLike } from "./key.ts";
 import { latestRow } from "./key.ts";
 import type { Filter, Notice, Since } from "./range.ts";
@@ -163,7 +163,8 @@ export async function openChangelog(at: string | ObjectStore, options: OpenOptio
       if (since.kind === "version") {
         const last = until?.kind === "version" ? Math.min(until.version, snapshot.version) : snapshot.version;
         const files = await filesOfVersions(store, snapshot, since.version, last, filter, signal);
-        const rows = rowsOf(store, files, { range: null, filter, columns: wanted }, read, signal);
+        const question = { range: null, filter, columns: wanted };
+        const rows = whileKept(rowsOf(store, files, question, read, signal), since.version);
         return { ...shared, rows, next: { kind: "version", version: last }, notices: [] };
       }
       const untilMs = until?.kind === "time" ? until.ms : undefined;

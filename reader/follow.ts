@@ -155,19 +155,19 @@ function commitBatch<C extends Column>(
     kind: "commit",
     committedMs: commit.info.inCommitTimestamp,
     watermarkMs: watermarkIn(commit),
-    rows: whileKept(rowsOf(store, files, question, counts, signal), commit.version),
+    rows: whileKept(rowsOf(store, files, question, counts, signal), commit.version - 1),
     counts,
     acknowledge: () => save(commit.version),
   };
 }
 
-/** A file that is named in the log and gone from the store was taken by retention. */
-async function* whileKept<T>(rows: AsyncIterable<T>, version: number): AsyncGenerator<T> {
+/** A file that an entry after `version` names and that is gone from the store was taken by retention. */
+export async function* whileKept<T>(rows: AsyncIterable<T>, version: number): AsyncGenerator<T> {
   try {
     yield* rows;
   } catch (error) {
     if (!(error instanceof VarveError) || error.code !== "file_missing") throw error;
-    throw behindRetention(version - 1, `a file of entry ${version} is gone`, error);
+    throw behindRetention(version, "a file of an entry after it is gone", error);
   }
 }
 
