@@ -18,7 +18,7 @@ import type { SequenceNumber } from "../shared/sequence.ts";
 import { SEQUENCE_DIGITS_MAX, parseSequence } from "../shared/sequence.ts";
 import type { Snapshot } from "../shared/snapshot.ts";
 import type { ObjectStore } from "../shared/store.ts";
-import { windowStartMs } from "../shared/window.ts";
+import { LEVEL_MS, windowStartMs } from "../shared/window.ts";
 
 export type GivenRow = Partial<Row> & Pick<Row, "changedMs" | "key">;
 
@@ -113,8 +113,11 @@ export async function layDown(store: ObjectStore, startMs: number): Promise<Laid
     commit: async (given, watermarkMs) => {
       const whole = given.map((some): Row => ({ ...BARE, seq: seq((rows += 1)), ...some }));
       const uploaded: UploadedFile[] = [];
-      for (const group of Map.groupBy(whole, ({ changedMs }) => windowStartMs(0, changedMs)).values()) {
-        const { bytes, ...file } = await writer.write(group);
+      for (const [start, group] of Map.groupBy(whole, ({ changedMs }) => windowStartMs(0, changedMs))) {
+        const stage = await writer.stage();
+        for (const row of group) stage.add(row);
+        const { bytes, ...file } = await stage.write(start, start + LEVEL_MS[0], []);
+        await stage.close();
         const least = group.reduce((ms, { changedMs }) => Math.min(ms, changedMs), Infinity);
         uploaded.push(await upload(bytes, least, file));
       }

@@ -8,7 +8,7 @@ import { describeSince } from "../reader/range.ts";
 import type { ChangeRow } from "../reader/scan.ts";
 import { VarveError } from "../shared/errors.ts";
 import type { ObjectStore } from "../shared/store.ts";
-import type { Output } from "./output.ts";
+import type { FileOutput, Output } from "./output.ts";
 import type { Format } from "./rows.ts";
 import { rowFormat } from "./rows.ts";
 
@@ -32,7 +32,7 @@ export type FollowArguments = Filter & {
 export async function changesCommand(
   store: ObjectStore,
   { since, until, format, limit, ...filter }: ChangesArguments,
-  output: Output,
+  output: FileOutput,
 ): Promise<void> {
   const changelog = await openChangelog(store);
   const changes = await changelog.changesSince(since, { until, ...filter });

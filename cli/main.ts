@@ -4,14 +4,10 @@ import { describeError, VarveError } from "../shared/errors.ts";
 import type { Filter } from "../reader/range.ts";
 import { OPS } from "../shared/row.ts";
 import type { ChangesArguments, FollowArguments } from "./changes.ts";
-import { changesCommand, followCommand } from "./changes.ts";
-import { filesCommand } from "./files.ts";
 import { openOutput } from "./output.ts";
 import type { Format } from "./rows.ts";
 import { FORMATS } from "./rows.ts";
 import type { Environment } from "./target.ts";
-import { openTargetStore, targetEnvironment, targetRoot } from "./target.ts";
-import { verifyCommand } from "./verify.ts";
 
 const HELP = `varve <command> [options]
 
@@ -93,16 +89,19 @@ async function run([command, ...rest]: readonly string[], environment: Environme
     }
     case "changes": {
       const options = parse(rest, CHANGES_OPTIONS);
-      const target = targetEnvironment(environment, text(options, "data") ?? ".varve");
-      if (options["follow"] === true) {
-        await followCommand(openTargetStore(target), followArguments(options), output(), stopSignal());
-      } else await changesCommand(openTargetStore(target), changesArguments(options), output());
+      const following = options["follow"] === true ? followArguments(options) : null;
+      const once = following === null ? changesArguments(options) : null;
+      const { store } = await openTarget(environment, options);
+      const { changesCommand, followCommand } = await import("./changes.ts");
+      if (following !== null) await followCommand(store, following, output(), stopSignal());
+      if (once !== null) await changesCommand(store, once, output());
       return 0;
     }
     case "files": {
       const options = parse(rest, COMMON);
-      const target = targetEnvironment(environment, text(options, "data") ?? ".varve");
-      await filesCommand(openTargetStore(target), targetRoot(target), options["json"] === true, output());
+      const { store, root } = await openTarget(environment, options);
+      const { filesCommand } = await import("./files.ts");
+      await filesCommand(store, root, options["json"] === true, output());
       return 0;
     }
     case "verify": {
@@ -113,9 +112,10 @@ async function run([command, ...rest]: readonly string[], environment: Environme
         settle: { type: "string" },
         "dedupe-days": { type: "string" },
       });
-      const target = targetEnvironment(environment, text(options, "data") ?? ".varve");
+      const { store, target } = await openTarget(environment, options);
+      const { verifyCommand } = await import("./verify.ts");
       const sound = await verifyCommand(
-        openTargetStore(target),
+        store,
         target,
         {
           json: options["json"] === true,
@@ -134,6 +134,13 @@ async function run([command, ...rest]: readonly string[], environment: Environme
 
 type OptionSpec = Record<string, { type: "string" | "boolean" }>;
 type Options = Readonly<Record<string, string | boolean | undefined>>;
+
+/** Loaded when a command needs it: the S3 client alone takes longer to load than a misuse takes to say. */
+async function openTarget(environment: Environment, options: Options) {
+  const { openTargetStore, targetEnvironment, targetRoot } = await import("./target.ts");
+  const target = targetEnvironment(environment, text(options, "data") ?? ".varve");
+  return { target, store: openTargetStore(target), root: targetRoot(target) };
+}
 
 const FOLLOW_ONLY = ["consumer", "cursor", "from-snapshot"] as const;
 

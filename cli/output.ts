@@ -6,12 +6,15 @@ import type { Writable } from "node:stream";
 export type Output = {
   /** One line of the result. Waits while the reader of the pipe is slow. */
   readonly line: (text: string) => Promise<void>;
-  /** A whole file as the result. */
-  readonly file: (path: string) => Promise<void>;
   /** One line about the result. */
   readonly note: (text: string) => void;
   /** A line that replaces the one before it; only on a terminal. Empty: none. */
   readonly progress: (text: string) => void;
+};
+
+export type FileOutput = Output & {
+  /** A whole file as the result. */
+  readonly file: (path: string) => Promise<void>;
 };
 
 type Stdout = Writable & { readonly isTTY?: boolean };
@@ -19,7 +22,7 @@ type Stderr = Writable & { readonly isTTY?: boolean };
 
 const PROGRESS_EVERY_MS = 100;
 
-export function openOutput(stdout: Stdout, stderr: Stderr): Output {
+export function openOutput(stdout: Stdout, stderr: Stderr): FileOutput {
   let shownMs = 0;
   const clear = () => {
     if (shownMs !== 0) stderr.write("\r\x1b[2K");

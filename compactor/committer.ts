@@ -36,16 +36,18 @@ export async function putCommit(
   commit: Commit,
   clock: Clock,
   tipReadMs: number,
+  signal?: AbortSignal,
 ): Promise<CommitOutcome> {
   const key = commitKey(commit.version);
   const body = new TextEncoder().encode(encodeCommit(commit));
   let cause: unknown;
   for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt += 1) {
-    if (attempt > 0) await clock.sleep(RETRY_MS * 2 ** attempt * (0.5 + clock.random() / 2));
+    if (signal?.aborted) break;
+    if (attempt > 0) await clock.sleep(RETRY_MS * 2 ** attempt * (0.5 + clock.random() / 2), signal);
     try {
-      const put = await store.put(key, body, { kind: "if-absent" });
+      const put = await store.put(key, body, { kind: "if-absent" }, signal);
       cause = put.kind === "unknown" ? put.cause : undefined;
-      const standing = put.kind === "stored" ? commit : await readCommit(store, commit.version);
+      const standing = put.kind === "stored" ? commit : await readCommit(store, commit.version, signal);
       if (standing === null) continue;
       if (standing.info.txnId !== commit.info.txnId) return { kind: "conflicted", by: standing };
       if (clock.nowMs() - tipReadMs <= TIP_FRESH_MS || (await endsAt(store, commit.version)))

@@ -11,21 +11,20 @@ import type { Clock } from "../shared/clock.ts";
 import { describeError, VarveError } from "../shared/errors.ts";
 import { assertSound, loadSnapshot, readCommit } from "../shared/log.ts";
 import type { Position } from "../shared/position.ts";
-import type { Snapshot } from "../shared/snapshot.ts";
+import type { Gap, Snapshot } from "../shared/snapshot.ts";
 import { applyCommit } from "../shared/snapshot.ts";
 import type { ObjectStore } from "../shared/store.ts";
 import { putCommit } from "./committer.ts";
 import type { Lane, LaneBatch } from "./lane.ts";
-import type { Discovery } from "./lineage.ts";
-import { lineageOf, olderStreams, readableShards } from "./lineage.ts";
+import { discoveryGaps, forgettableShards, missingParents, newShards, readableShards } from "./lineage.ts";
 import type { Merger } from "./merge.ts";
 import { HEARTBEAT_MS, openMembership, ownerOf } from "./membership.ts";
 import type { Metrics } from "./metrics.ts";
 import type { CompactorLog, Patience } from "./patience.ts";
-import { openPatience } from "./patience.ts";
+import { isPassing, openPatience } from "./patience.ts";
 import type { CommitPlan } from "./plan.ts";
 import { planCommit, planCreate } from "./plan.ts";
-import type { Streams } from "./stream.ts";
+import type { ListedShard, Streams } from "./stream.ts";
 import type { Upkeep } from "./upkeep.ts";
 
 export type CompactorDeps = {
@@ -52,8 +51,17 @@ const TICKS_PER_FLUSH = 20;
  * the changelog cannot be used at the start; later such faults are waited out.
  */
 export async function runCompactor(deps: CompactorDeps, signal: AbortSignal): Promise<void> {
-  await deps.streams.describe(signal);
-  const tip = openTip(deps, await openLog(deps));
+  try {
+    await deps.streams.describe(signal);
+    await runLanes(deps, await openLog(deps, signal), signal);
+  } catch (error) {
+    // A call that was cut short by the order to stop is not one that went wrong.
+    if (!signal.aborted || !isPassing(error)) throw error;
+  }
+}
+
+async function runLanes(deps: CompactorDeps, opened: Snapshot, signal: AbortSignal): Promise<void> {
+  const tip = openTip(deps, opened);
   const { version, log } = tip.snapshot();
   deps.log.info("opened", { version, watermark_ms: log.watermarkMs });
   const stopping = new AbortController();
@@ -63,27 +71,19 @@ export async function runCompactor(deps: CompactorDeps, signal: AbortSignal): Pr
   const patience = openPatience(deps.clock, deps.log, stopping.signal);
   const lanes = await deps.openLanes(patience, stopping.signal);
   const membership = openMembership(deps.store, deps.clock, deps.clock.uuid());
-  const sightings = new Map<string, number>();
-  let discovery: Discovery | null = null;
-
-  const discover = async (notBeforeMs: number): Promise<Discovery | null> => {
-    if (discovery !== null && discovery.beganMs >= notBeforeMs) return discovery;
-    discovery = (await describeStreams(deps, tip.snapshot())) ?? discovery;
-    return discovery;
-  };
-
   /** Commits a batch, and with it what the last discovery found. False when the log had moved under it. */
   const commitBatch = (batch: LaneBatch): Promise<"committed" | "stale" | "gave up"> =>
     tip.exclusively(async () => {
-      const found = await discover(deps.clock.nowMs());
-      await patience.persist("reading the log's tip", tip.catchUp);
-      const lineage = found === null ? NO_LINEAGE : lineageOf(tip.snapshot(), found, sightings);
+      await patience.persist("reading the log's tip", () => tip.catchUp(patience.giveUp));
+      const found = stopping.signal.aborted
+        ? NOTHING_FOUND
+        : await discover(deps, tip.snapshot(), stopping.signal);
       const change = {
         files: batch.files,
-        positions: new Map([...lineage.positions, ...batch.positions]),
-        forgotten: lineage.forgotten,
-        gaps: [...lineage.gaps, ...batch.gaps],
-        discoveredMs: found?.beganMs,
+        positions: new Map([...found.positions, ...batch.positions]),
+        forgotten: found.forgotten,
+        gaps: [...found.gaps, ...batch.gaps],
+        discoveredMs: found.discoveredMs,
       };
       const outcome = await tip.commit(patience, (snapshot, identity) =>
         planCommit(snapshot, change, identity),
@@ -119,7 +119,7 @@ export async function runCompactor(deps: CompactorDeps, signal: AbortSignal): Pr
         else committedAtMs = deps.clock.nowMs();
       }
       deps.metrics.buffered(index, lane.bufferedBytes());
-      if (last || !patience.left()) return;
+      if (last || patience.giveUp.aborted) return;
       await deps.clock.sleep(deps.flushMs / TICKS_PER_FLUSH, stopping.signal);
     }
   };
@@ -128,7 +128,9 @@ export async function runCompactor(deps: CompactorDeps, signal: AbortSignal): Pr
     while (!stopping.signal.aborted) {
       await quietly(deps.log, "the heartbeat", membership.beat);
       deps.metrics.workers(membership.workers().length);
-      await quietly(deps.log, "reading the log's tip", () => tip.exclusively(tip.catchUp));
+      await quietly(deps.log, "reading the log's tip", () =>
+        tip.exclusively(() => tip.catchUp(stopping.signal)),
+      );
       await deps.clock.sleep(HEARTBEAT_MS, stopping.signal);
     }
     await quietly(deps.log, "leaving", membership.leave);
@@ -160,24 +162,23 @@ export async function runCompactor(deps: CompactorDeps, signal: AbortSignal): Pr
   } finally {
     stop();
     signal.removeEventListener("abort", stop);
-    await Promise.all(lanes.map((lane) => lane.reset()));
+    await Promise.all(lanes.map((lane) => lane.stop()));
+    patience.close();
   }
 }
 
-const NO_LINEAGE = { positions: new Map(), forgotten: [], gaps: [] } as const;
 const NOTHING: LaneBatch = { files: [], positions: new Map(), gaps: [], records: 0, rejectedRows: 0 };
 
 /** The snapshot at the tip. Makes the log when there is none. */
-export async function openLog({
-  store,
-  clock,
-  configuration,
-}: Pick<CompactorDeps, "store" | "clock" | "configuration">): Promise<Snapshot> {
-  const snapshot = await loadSnapshot(store);
+export async function openLog(
+  { store, clock, configuration }: Pick<CompactorDeps, "store" | "clock" | "configuration">,
+  signal?: AbortSignal,
+): Promise<Snapshot> {
+  const snapshot = await loadSnapshot(store, undefined, signal);
   if (snapshot !== null) return snapshot;
   const { commit } = planCreate(clock.uuid(), { txnId: clock.uuid(), nowMs: clock.nowMs() }, configuration);
-  const outcome = await putCommit(store, commit, clock, clock.nowMs());
-  const made = await loadSnapshot(store);
+  const outcome = await putCommit(store, commit, clock, clock.nowMs(), signal);
+  const made = await loadSnapshot(store, undefined, signal);
   if (made !== null) return made;
   throw new VarveError(
     "log_not_made",
@@ -204,7 +205,7 @@ type Tip = {
   /** One at a time: within a process nobody conflicts with itself. */
   readonly exclusively: <T>(work: () => Promise<T>) => Promise<T>;
   /** Applies what others have committed. */
-  readonly catchUp: () => Promise<void>;
+  readonly catchUp: (signal: AbortSignal) => Promise<void>;
   /** Plans, commits, and plans again on what others committed meanwhile, until it is in or stale. */
   readonly commit: (patience: Patience, plan: Planner) => Promise<CommitResult>;
   readonly commitBeside: CommitBeside;
@@ -220,10 +221,10 @@ function openTip(deps: CompactorDeps, opened: Snapshot): Tip {
     assertSound(applied.violations);
     snapshot = applied.snapshot;
   };
-  const catchUp = async (): Promise<void> => {
+  const catchUp = async (signal: AbortSignal): Promise<void> => {
     for (;;) {
       const beganMs = clock.nowMs();
-      const next = await readCommit(store, snapshot.version + 1);
+      const next = await readCommit(store, snapshot.version + 1, signal);
       readMs = beganMs;
       if (next === null) return;
       apply(next);
@@ -237,7 +238,7 @@ function openTip(deps: CompactorDeps, opened: Snapshot): Tip {
       const planned = plan(snapshot, { txnId, nowMs: clock.nowMs() });
       if (planned.kind === "stale") return planned;
       const outcome = await patience.persist(`committing version ${planned.commit.version}`, async () => {
-        const put = await putCommit(store, planned.commit, clock, readMs);
+        const put = await putCommit(store, planned.commit, clock, readMs, patience.giveUp);
         if (put.kind === "unknown") throw put.cause;
         return put;
       });
@@ -247,7 +248,7 @@ function openTip(deps: CompactorDeps, opened: Snapshot): Tip {
         return { kind: "committed" };
       }
       if (outcome.kind === "fenced") {
-        snapshot = await openLog(deps);
+        snapshot = await openLog(deps, patience.giveUp);
         return { kind: "stale", why: "the log was cleaned up past this worker's tip while it stood still" };
       }
       deps.metrics.conflicted();
@@ -261,7 +262,7 @@ function openTip(deps: CompactorDeps, opened: Snapshot): Tip {
     queue = result.catch(() => undefined);
     return result;
   };
-  const impatient: Patience = { left: () => false, persist: (_, work) => work() };
+  const impatient: Patience = { giveUp: NEVER, persist: (_, work) => work(), close: () => undefined };
   return {
     snapshot: () => snapshot,
     exclusively,
@@ -271,21 +272,55 @@ function openTip(deps: CompactorDeps, opened: Snapshot): Tip {
   };
 }
 
-/** Null when a listing failed: that only holds the watermark back. */
-async function describeStreams(deps: CompactorDeps, snapshot: Snapshot): Promise<Discovery | null> {
+const NEVER = new AbortController().signal;
+
+type Discovered = {
+  readonly positions: ReadonlyMap<string, Position>;
+  readonly forgotten: readonly string[];
+  readonly gaps: readonly Gap[];
+  /** When the listing began; undefined when it was not complete. */
+  readonly discoveredMs: number | undefined;
+};
+const NOTHING_FOUND: Discovered = { positions: new Map(), forgotten: [], gaps: [], discoveredMs: undefined };
+
+/** What a listing of the shards changes in the log. One that fails only holds the watermark back. */
+async function discover(deps: CompactorDeps, snapshot: Snapshot, signal: AbortSignal): Promise<Discovered> {
   const { streams, clock, log } = deps;
   const beganMs = clock.nowMs();
   try {
-    const current = await streams.describe();
-    const older = olderStreams(snapshot.shards).filter((arn) => arn !== current.arn);
+    const listed = await streams.describe(signal);
+    const { gone, there } = await lookFor(deps, missingParents(snapshot, listed), signal);
+    const positions = newShards(snapshot, listed, gone);
+    if (there.length > 0) {
+      log.warn("the list of shards is not whole", { missing: there.length, first: there[0] });
+      return { ...NOTHING_FOUND, positions };
+    }
     return {
-      beganMs,
-      streams: [current, ...(await Promise.all(older.map((arn) => streams.describeOlder(arn))))],
+      positions,
+      forgotten: forgettableShards(snapshot, listed, beganMs),
+      gaps: discoveryGaps(snapshot, positions, beganMs),
+      discoveredMs: beganMs,
     };
   } catch (error) {
     log.warn("shard discovery failed", { why: describeError(error) });
-    return null;
+    return NOTHING_FOUND;
   }
+}
+
+/** Asks for shards by name. What cannot be told is taken to be there. */
+async function lookFor(
+  { streams }: CompactorDeps,
+  shards: readonly ListedShard[],
+  signal: AbortSignal,
+): Promise<{ readonly gone: ReadonlySet<string>; readonly there: readonly string[] }> {
+  const gone = new Set<string>();
+  const there: string[] = [];
+  for (const { id, stream } of shards) {
+    const { kind } = await streams.openIterator(stream, id, null, signal);
+    if (kind === "gone" || kind === "trimmed") gone.add(id);
+    else there.push(id);
+  }
+  return { gone, there };
 }
 
 async function quietly(log: CompactorLog, what: string, work: () => Promise<unknown>): Promise<void> {

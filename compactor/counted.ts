@@ -34,10 +34,6 @@ export function countedStreams(streams: Streams, { called, retried }: Counter): 
       called("DescribeStream");
       return streams.describe(signal);
     },
-    describeOlder: (arn, signal) => {
-      called("DescribeStream");
-      return streams.describeOlder(arn, signal);
-    },
     openIterator: async (arn, shard, after, signal) => {
       called("GetShardIterator");
       const outcome = await streams.openIterator(arn, shard, after, signal);

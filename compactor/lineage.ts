@@ -1,116 +1,116 @@
 /**
- * The shard graph: which shards are new, which may be read now, and which can be forgotten.
+ * The shard graph: which shards are new, and which may be read now.
  *
  * Laws
- * - A parent is finished before its children are read.
- * - A child whose parent is in no listing is believed only when several listings in a row say so: a listing may
- *   lag, and a child read before its parent would put a key's changes in the wrong order.
- * - A shard is forgotten only two generations on: while it is named as a parent, or may still be listed, a
- *   listing could bring it back and have it read twice.
+ * - A shard is read after its parent, and after every shard of the table's earlier streams: so a key's changes
+ *   come in their order.
+ * - A shard is taken into the log after its parent, or when the parent is known to be gone. A list that leaves
+ *   out a shard which is there is not a discovery.
+ * - A shard is forgotten only two generations on, and long after it could be listed: a listing that brought it
+ *   back would have it read twice.
  */
 import type { Position } from "../shared/position.ts";
 import type { Gap, Snapshot } from "../shared/snapshot.ts";
-import type { ListedShard, StreamDescription } from "./stream.ts";
+import { STREAM_RETENTION_MS, childlessShards } from "../shared/snapshot.ts";
+import type { ListedShard } from "./stream.ts";
 
-/** Listings that must agree before a parent that is not listed counts as trimmed. */
-const ORPHAN_SIGHTINGS = 3;
-/** Streams keep records, and list shards, for 24 hours. */
-const FORGET_AFTER_MS = 48 * 3_600_000;
-
-export type Discovery = {
-  /** When the listing began. */
-  readonly beganMs: number;
-  readonly streams: readonly StreamDescription[];
-};
-
-/** What a discovery changes in the log. */
-export type Lineage = {
-  readonly positions: ReadonlyMap<string, Position>;
-  readonly forgotten: readonly string[];
-  readonly gaps: readonly Gap[];
-};
+/** Parents that are neither listed nor known to the log: gone, or left out of a list that is not whole. */
+export function missingParents({ shards }: Snapshot, listed: readonly ListedShard[]): readonly ListedShard[] {
+  const ids = new Set(listed.map(({ id }) => id));
+  const missing = new Map<string, ListedShard>();
+  for (const { id, parent, stream } of listed) {
+    if (parent === null || ids.has(parent) || shards.has(parent) || shards.has(id)) continue;
+    missing.set(parent, { id: parent, parent: null, stream });
+  }
+  return [...missing.values()];
+}
 
 /**
- * @param sightings how often in a row each orphan was listed; counted on here
+ * Positions for the listed shards that the log does not know. They hold the watermark from the commit that
+ * names them.
+ * @param gone parents that no longer exist
  */
-export function lineageOf(snapshot: Snapshot, discovery: Discovery, sightings: Map<string, number>): Lineage {
-  const positions = new Map<string, Position>();
+export function newShards(
+  { shards, log }: Snapshot,
+  listed: readonly ListedShard[],
+  gone: ReadonlySet<string>,
+): ReadonlyMap<string, Position> {
+  const byId = new Map(listed.map((shard) => [shard.id, shard]));
+  const found = new Map<string, Position>();
+  const isTaken = ({ id, parent, stream }: ListedShard): boolean => {
+    if (shards.has(id) || found.has(id)) return true;
+    if (parent !== null && !shards.has(parent) && !gone.has(parent)) {
+      const above = byId.get(parent);
+      if (above === undefined || !isTaken(above)) return false;
+    }
+    const parentAt = parent === null ? 0 : (shards.get(parent)?.at ?? 0);
+    const at = Math.max(parentAt, log.watermarkMs);
+    found.set(id, { from: null, seq: null, at, parent, done: false, stream });
+    return true;
+  };
+  for (const shard of listed) isTaken(shard);
+  return found;
+}
+
+/** What a complete discovery shows to be missing. */
+export function discoveryGaps(
+  { shards }: Snapshot,
+  found: ReadonlyMap<string, Position>,
+  nowMs: number,
+): readonly Gap[] {
   const gaps: Gap[] = [];
-  const listed = new Map<string, ListedShard>();
-  for (const { shards } of discovery.streams) for (const shard of shards) listed.set(shard.id, shard);
-  for (const orphan of sightings.keys()) if (!listed.has(orphan)) sightings.delete(orphan);
-  const parents = new Set([...snapshot.shards.values()].map(({ parent }) => parent));
-  const knownStreams = new Set([...snapshot.shards.values()].map(({ stream }) => stream));
-
-  for (const { arn, shards, disabled } of discovery.streams) {
-    for (const { id, parent } of shards) {
-      if (snapshot.shards.has(id) || parents.has(id)) continue;
-      const isOrphan =
-        parent !== null && !snapshot.shards.has(parent) && !listed.has(parent) && !parents.has(parent);
-      if (isOrphan && snapshot.shards.size > 0 && sighted(sightings, id) < ORPHAN_SIGHTINGS) continue;
-      const parentAt = parent === null ? 0 : (snapshot.shards.get(parent)?.at ?? 0);
-      const at = Math.max(parentAt, snapshot.log.watermarkMs);
-      positions.set(id, { from: null, seq: null, at, parent, done: false, stream: arn });
-    }
-    if (!disabled && !knownStreams.has(arn) && knownStreams.size > 0 && shards.length > 0) {
-      gaps.push({
-        shard: arn,
-        after: null,
-        reason:
-          "the table's stream was switched off and on again: changes made while it was off are in no stream",
-        detectedMs: discovery.beganMs,
-      });
-    }
+  const streams = new Set([...shards.values()].map(({ stream }) => stream));
+  for (const [shard, { stream }] of found) {
+    if (streams.size === 0 || streams.has(stream)) continue;
+    streams.add(stream);
+    const reason = "the stream was switched off and on: what was written between is not in it";
+    gaps.push({ shard, after: null, reason, detectedMs: nowMs });
   }
-
-  const closed = new Set(discovery.streams.filter(({ disabled }) => disabled).map(({ arn }) => arn));
-  const children = new Set([...listed.values()].map(({ parent }) => parent));
-  for (const [id, position] of snapshot.shards) {
-    if (
-      position.done &&
-      position.last !== true &&
-      closed.has(position.stream) &&
-      !children.has(id) &&
-      !parents.has(id)
-    ) {
-      positions.set(id, { ...position, from: position.seq, last: true });
-    }
+  for (const [shard, { at, seq }] of childlessShards(new Map([...shards, ...found]))) {
+    if (at + STREAM_RETENTION_MS > nowMs) continue;
+    const reason = "it ended, and no shard that follows it was listed while the stream kept it (24 hours)";
+    gaps.push({ shard, after: seq, reason, detectedMs: nowMs });
   }
-  return { positions, forgotten: forgettable(snapshot, listed, discovery.beganMs), gaps };
+  return gaps;
 }
 
-const sighted = (sightings: Map<string, number>, shard: string): number => {
-  const times = (sightings.get(shard) ?? 0) + 1;
-  sightings.set(shard, times);
-  return times;
-};
-
-function forgettable(snapshot: Snapshot, listed: ReadonlyMap<string, unknown>, nowMs: number): string[] {
-  const childrenOf = Map.groupBy([...snapshot.shards.values()], ({ parent }) => parent);
-  return [...snapshot.shards]
-    .filter(([id, { done, last, at, parent }]) => {
-      if (!done || listed.has(id) || nowMs - at < FORGET_AFTER_MS) return false;
-      if (parent !== null && snapshot.shards.has(parent)) return false;
-      const children = childrenOf.get(id) ?? [];
-      return last === true || (children.length > 0 && children.every((child) => child.done));
-    })
-    .map(([id]) => id);
-}
-
-/** Shards with something left to read whose parent is finished, or so old that it is no longer known. */
+/** Shards with something left to read that may be read now, with where to begin. */
 export function readableShards(shards: ReadonlyMap<string, Position>): ReadonlyMap<string, Position> {
+  const unread = [...shards].filter(([, { done }]) => !done);
+  const oldest = unread.reduce<string | null>(
+    (least, [, { stream }]) => (least === null || stream < least ? stream : least),
+    null,
+  );
+  let floorMs = 0;
+  for (const { stream, at } of shards.values()) {
+    if (oldest !== null && stream < oldest) floorMs = Math.max(floorMs, at);
+  }
   const readable = new Map<string, Position>();
-  for (const [shard, position] of shards) {
-    if (position.done) continue;
-    const parent = position.parent === null ? undefined : shards.get(position.parent);
-    if (parent !== undefined && !parent.done) continue;
-    readable.set(shard, { ...position, at: Math.max(position.at, parent?.at ?? 0) });
+  for (const [shard, position] of unread) {
+    const parent = shards.get(position.parent ?? "");
+    if (position.stream !== oldest || parent?.done === false) continue;
+    readable.set(shard, { ...position, at: Math.max(position.at, parent?.at ?? 0, floorMs) });
   }
   return readable;
 }
 
-/** The streams that must be listed besides the table's own: those with shards that still hold the watermark. */
-export function olderStreams(shards: ReadonlyMap<string, Position>): readonly string[] {
-  const open = [...shards.values()].filter(({ last }) => last !== true);
-  return [...new Set(open.map(({ stream }) => stream))];
+/** Streams list a shard for 24 hours; this is twice that. */
+const FORGET_AFTER_MS = 2 * STREAM_RETENTION_MS;
+
+/** Shards whose position says nothing any more: done long ago, their parents forgotten, their children done. */
+export function forgettableShards(
+  { shards }: Snapshot,
+  listed: readonly ListedShard[],
+  nowMs: number,
+): readonly string[] {
+  const ids = new Set(listed.map(({ id }) => id));
+  const children = Map.groupBy(shards.values(), ({ parent }) => parent);
+  const childless = new Set(childlessShards(shards).map(([shard]) => shard));
+  return [...shards]
+    .filter(
+      ([id, { done, at, parent }]) =>
+        done && !ids.has(id) && nowMs - at > FORGET_AFTER_MS && !shards.has(parent ?? ""),
+    )
+    .filter(([id]) => !childless.has(id) && (children.get(id) ?? []).every((child) => child.done))
+    .map(([id]) => id);
 }

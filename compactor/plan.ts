@@ -121,7 +121,10 @@ export function planCommit(snapshot: Snapshot, change: Change, { txnId, nowMs }:
 /** A gap is met again by each worker that starts before anything after it was committed. */
 function newGaps({ gaps }: Snapshot, met: readonly Gap[]): readonly Gap[] {
   const known = [...gaps.values()];
-  return met.filter(({ shard, after }) => !known.some((gap) => gap.shard === shard && gap.after === after));
+  return met.filter(
+    ({ shard, after, reason }) =>
+      !known.some((gap) => gap.shard === shard && gap.after === after && gap.reason === reason),
+  );
 }
 
 function nextLog(

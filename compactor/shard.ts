@@ -13,6 +13,7 @@ import type { Row, StreamRecord } from "../shared/row.ts";
 import { rowOf, sequenceOf } from "../shared/row.ts";
 import { compareSequence } from "../shared/sequence.ts";
 import type { Gap } from "../shared/snapshot.ts";
+import { STREAM_RETENTION_MS } from "../shared/snapshot.ts";
 import type { ShardPage } from "./buffer.ts";
 import type { Page, Streams } from "./stream.ts";
 
@@ -20,6 +21,9 @@ import type { Page, Streams } from "./stream.ts";
 const FULL_PAGE_RECORDS = 1000;
 const FULL_PAGE_BYTES = 900_000;
 const RETRY_MAX_MS = 10_000;
+/** A shard just listed may not be known everywhere yet: it is gone when it was asked for this often. */
+const MISSES_MAX = 6;
+const TRIMMED = "the records after it are older than the stream keeps (24 hours)";
 
 export type ShardReaderDeps = {
   readonly streams: Streams;
@@ -64,20 +68,21 @@ export async function readShard(
     });
   };
 
+  if (start.seq === null && start.at > 0 && clock.nowMs() - start.at > STREAM_RETENTION_MS) {
+    await passGap("its first records may be older than the stream keeps (24 hours)");
+  }
+  let misses = 0;
   while (!signal.aborted) {
     if (iterator === null) {
-      const opened = await streams.openIterator(
-        start.stream,
-        shard,
-        fromHorizon ? null : position.seq,
-        signal,
-      );
+      const after = fromHorizon ? null : position.seq;
+      const opened = await streams.openIterator(start.stream, shard, after, signal);
       if (opened.kind === "iterator") iterator = opened.iterator;
       else if (opened.kind === "retry") await backOff(opened.why);
       else if (opened.kind === "trimmed" && !fromHorizon) {
-        await passGap("the records after it are older than the stream keeps (24 hours)");
+        await passGap(TRIMMED);
         fromHorizon = true;
-      } else {
+      } else if ((misses += 1) < MISSES_MAX) await backOff(`it is ${opened.kind}`);
+      else {
         await passGap("the shard no longer exists: its records were older than the stream keeps (24 hours)");
         await deps.accept({ shard, rows: [], records: 0, bytes: 0, position: endOf(position) });
         return;
@@ -87,19 +92,17 @@ export async function readShard(
     const askedMs = clock.nowMs();
     const outcome = await streams.getRecords(iterator, signal);
     if (signal.aborted) return;
-    if (outcome.kind === "retry") {
-      await backOff(outcome.why);
-      continue;
-    }
     if (outcome.kind !== "page") {
-      iterator = null;
-      if (outcome.kind === "trimmed") {
-        await passGap("the records after it are older than the stream keeps (24 hours)");
+      if (outcome.kind === "trimmed" && !fromHorizon) {
+        await passGap(TRIMMED);
         fromHorizon = true;
       }
+      if (outcome.kind !== "retry") iterator = null;
+      await backOff(outcome.kind === "retry" ? outcome.why : `its iterator is ${outcome.kind}`);
       continue;
     }
     faults = 0;
+    misses = 0;
     const { page } = outcome;
     const taken = takePage(shard, position, page, askedMs, clock.nowMs());
     position = taken.position;

@@ -7,19 +7,20 @@ import {
   DescribeStreamCommand,
   DynamoDBStreamsClient,
   GetShardIteratorCommand,
+  ListStreamsCommand,
 } from "@aws-sdk/client-dynamodb-streams";
 import { defaultProvider } from "@aws-sdk/credential-provider-node";
 import { AwsV4Signer } from "aws4fetch";
 import { VarveError } from "../shared/errors.ts";
 import type { StreamRecord } from "../shared/row.ts";
 import type { SequenceNumber } from "../shared/sequence.ts";
+import { openPost } from "./http.ts";
 
-export type ListedShard = { readonly id: string; readonly parent: string | null };
-export type StreamDescription = {
-  readonly arn: string;
-  readonly shards: readonly ListedShard[];
-  /** Nothing is written to it any more; what is in it can be read for 24 hours. */
-  readonly disabled: boolean;
+export type ListedShard = {
+  readonly id: string;
+  readonly parent: string | null;
+  /** ARN. A table has one a time its stream was switched on; they are named by that time, so they sort by it. */
+  readonly stream: string;
 };
 
 export type Page = {
@@ -44,10 +45,8 @@ export type IteratorOutcome =
   | { readonly kind: "retry"; readonly why: string };
 
 export type Streams = {
-  /** Every shard of the table's stream, all pages read. Throws when there is no table or no stream to read. */
-  readonly describe: (signal?: AbortSignal) => Promise<StreamDescription>;
-  /** The same of a stream that the table had earlier. Without shards when it is gone. */
-  readonly describeOlder: (arn: string, signal?: AbortSignal) => Promise<StreamDescription>;
+  /** Every shard of the table's stream, and of its earlier streams that can still be read; all pages. */
+  readonly describe: (signal?: AbortSignal) => Promise<readonly ListedShard[]>;
   /** Null: from the oldest record there is. */
   readonly openIterator: (
     arn: string,
@@ -67,6 +66,7 @@ export type StreamsConfig = {
 
 const RECORDS_MAX = 1000;
 const REQUEST_TIMEOUT_MS = 30_000;
+const CONNECTION_TIMEOUT_MS = 5_000;
 
 const OUTCOME_OF: Readonly<Record<string, "expired" | "trimmed" | "gone">> = {
   ExpiredIteratorException: "expired",
@@ -77,7 +77,8 @@ const OUTCOME_OF: Readonly<Record<string, "expired" | "trimmed" | "gone">> = {
 export function openStreams(config: StreamsConfig): Streams {
   const streamsEndpoint = config.streamsEndpoint ?? config.endpoint;
   const credentials = defaultProvider();
-  const base = { region: config.region, credentials, maxAttempts: 5 };
+  const requestHandler = { requestTimeout: REQUEST_TIMEOUT_MS, connectionTimeout: CONNECTION_TIMEOUT_MS };
+  const base = { region: config.region, credentials, maxAttempts: 5, requestHandler };
   const tables = new DynamoDBClient({
     ...base,
     ...(config.endpoint === undefined ? {} : { endpoint: config.endpoint }),
@@ -87,19 +88,23 @@ export function openStreams(config: StreamsConfig): Streams {
     ...(streamsEndpoint === undefined ? {} : { endpoint: streamsEndpoint }),
   });
   const url = streamsEndpoint ?? `https://streams.dynamodb.${config.region}.amazonaws.com/`;
+  const post = openPost();
   const signingKeys = new Map<string, ArrayBuffer>();
 
   return {
-    describe: async (signal) => describeStream(streams, await streamArn(tables, config, signal), signal),
-
-    describeOlder: async (arn, signal) => {
-      try {
-        return { ...(await describeStream(streams, arn, signal)), disabled: true };
-      } catch (error) {
-        if (error instanceof Error && error.name === "ResourceNotFoundException")
-          return { arn, shards: [], disabled: true };
-        throw error;
+    describe: async (signal) => {
+      const latest = await streamArn(tables, config, signal);
+      const arns = await streamArns(streams, config, signal);
+      const shards: ListedShard[] = [];
+      for (const arn of new Set([...arns, latest])) {
+        try {
+          shards.push(...(await listShards(streams, arn, signal)));
+        } catch (error) {
+          // An earlier stream that has passed its 24 hours between the two calls.
+          if (arn === latest || !isNamed(error, "ResourceNotFoundException")) throw error;
+        }
       }
+      return shards;
     },
 
     openIterator: async (arn, shard, after, signal) => {
@@ -125,6 +130,7 @@ export function openStreams(config: StreamsConfig): Streams {
 
     getRecords: async (iterator, signal) => {
       const { accessKeyId, secretAccessKey, sessionToken } = await credentials();
+      const body = JSON.stringify({ ShardIterator: iterator, Limit: RECORDS_MAX });
       const signed = await new AwsV4Signer({
         method: "POST",
         url,
@@ -132,7 +138,7 @@ export function openStreams(config: StreamsConfig): Streams {
           "content-type": "application/x-amz-json-1.0",
           "x-amz-target": "DynamoDBStreams_20120810.GetRecords",
         },
-        body: JSON.stringify({ ShardIterator: iterator, Limit: RECORDS_MAX }),
+        body,
         accessKeyId,
         secretAccessKey,
         ...(sessionToken === undefined ? {} : { sessionToken }),
@@ -141,47 +147,19 @@ export function openStreams(config: StreamsConfig): Streams {
         cache: signingKeys,
       }).sign();
       const timeout = AbortSignal.timeout(REQUEST_TIMEOUT_MS);
-      let status: number;
-      let text: string;
       try {
-        const answer = await fetch(signed.url, {
-          method: signed.method,
-          headers: signed.headers,
-          body: signed.body ?? null,
-          signal: signal === undefined ? timeout : AbortSignal.any([signal, timeout]),
-        });
-        status = answer.status;
-        text = await answer.text();
+        const { status, text } = await post(
+          signed.url.href,
+          Object.fromEntries(signed.headers),
+          body,
+          signal === undefined ? timeout : AbortSignal.any([signal, timeout]),
+        );
+        return parsePage(status, text);
       } catch (error) {
         return { kind: "retry", why: error instanceof Error ? describe(error) : String(error) };
       }
-      return parsePage(status, text);
     },
   };
-}
-
-async function describeStream(
-  client: DynamoDBStreamsClient,
-  arn: string,
-  signal?: AbortSignal,
-): Promise<StreamDescription> {
-  const shards: ListedShard[] = [];
-  let last: string | undefined;
-  do {
-    const { StreamDescription: page } = await client.send(
-      new DescribeStreamCommand({
-        StreamArn: arn,
-        ...(last === undefined ? {} : { ExclusiveStartShardId: last }),
-      }),
-      signal === undefined ? {} : { abortSignal: signal },
-    );
-    for (const shard of page?.Shards ?? []) {
-      if (shard.ShardId !== undefined)
-        shards.push({ id: shard.ShardId, parent: shard.ParentShardId ?? null });
-    }
-    last = page?.LastEvaluatedShardId;
-  } while (last !== undefined);
-  return { arn, shards, disabled: false };
 }
 
 const describe = (error: Error): string =>
@@ -206,6 +184,57 @@ export function parsePage(status: number, text: string): PageOutcome {
     : { kind };
 }
 
+async function streamArns(
+  client: DynamoDBStreamsClient,
+  { table }: StreamsConfig,
+  signal?: AbortSignal,
+): Promise<string[]> {
+  const arns: string[] = [];
+  let last: string | undefined;
+  do {
+    const page = await client.send(
+      new ListStreamsCommand({
+        TableName: table,
+        ...(last === undefined ? {} : { ExclusiveStartStreamArn: last }),
+      }),
+      signal === undefined ? {} : { abortSignal: signal },
+    );
+    for (const { StreamArn: arn } of page.Streams ?? []) if (arn !== undefined) arns.push(arn);
+    last = page.LastEvaluatedStreamArn;
+  } while (last !== undefined);
+  return arns;
+}
+
+/** None when the stream shows no images. */
+async function listShards(
+  client: DynamoDBStreamsClient,
+  arn: string,
+  signal?: AbortSignal,
+): Promise<ListedShard[]> {
+  const shards: ListedShard[] = [];
+  let last: string | undefined;
+  do {
+    const { StreamDescription: page } = await client.send(
+      new DescribeStreamCommand({
+        StreamArn: arn,
+        ...(last === undefined ? {} : { ExclusiveStartShardId: last }),
+      }),
+      signal === undefined ? {} : { abortSignal: signal },
+    );
+    if (!showsImages(page?.StreamViewType)) return [];
+    for (const { ShardId: id, ParentShardId: parent } of page?.Shards ?? []) {
+      if (id !== undefined) shards.push({ id, parent: parent ?? null, stream: arn });
+    }
+    last = page?.LastEvaluatedShardId;
+  } while (last !== undefined);
+  return shards;
+}
+
+const showsImages = (view: string | undefined): boolean =>
+  view === undefined || view === "NEW_IMAGE" || view === "NEW_AND_OLD_IMAGES";
+
+const isNamed = (error: unknown, name: string): boolean => error instanceof Error && error.name === name;
+
 async function streamArn(
   client: DynamoDBClient,
   config: StreamsConfig,
@@ -219,7 +248,7 @@ async function streamArn(
     )
     .catch((error: unknown) => {
       const name = error instanceof Error ? error.name : "";
-      if (name === "ResourceNotFoundException") {
+      if (isNamed(error, "ResourceNotFoundException")) {
         throw new VarveError(
           "no_table",
           `there is no table ${config.table} at ${at}.`,
@@ -244,7 +273,7 @@ async function streamArn(
         `${config.table} --stream-specification StreamEnabled=true,StreamViewType=NEW_IMAGE`,
     );
   }
-  if (view !== undefined && view !== "NEW_IMAGE" && view !== "NEW_AND_OLD_IMAGES") {
+  if (!showsImages(view)) {
     throw new VarveError(
       "wrong_stream_view",
       `the stream of ${config.table} shows ${view}; Varve needs NEW_IMAGE.`,

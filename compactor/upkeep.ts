@@ -30,11 +30,14 @@ export function openUpkeep(deps: UpkeepDeps): Upkeep {
   let checkpointVersion: number | null = null;
   let cleanedMs = clock.nowMs();
 
-  const checkpoint = async ({ snapshot }: Beside): Promise<void> => {
+  const checkpoint = async ({ snapshot, signal }: Beside): Promise<void> => {
     checkpointVersion ??= (await readLastCheckpoint(store))?.version ?? -1;
     const tip = snapshot();
     if (tip.version - checkpointVersion < CHECKPOINT_EVERY) return;
-    await writeCheckpoint(store, tip, clock.nowMs() - deps.logRetentionMs - ORPHAN_AGE_MS);
+    await writeCheckpoint(store, tip, {
+      forgetBeforeMs: clock.nowMs() - deps.logRetentionMs - ORPHAN_AGE_MS,
+      signal,
+    });
     checkpointVersion = tip.version;
     log.info("checkpoint", { version: tip.version, files: tip.files.size, shards: tip.shards.size });
   };

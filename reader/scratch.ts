@@ -192,6 +192,7 @@ export async function openScratch(store: ObjectStore): Promise<Scratch> {
       };
     },
     close: async () => {
+      footers.closeSync();
       close();
       await rm(dir, { recursive: true, force: true });
     },

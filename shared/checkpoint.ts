@@ -59,9 +59,10 @@ export function checkpointActions(snapshot: Snapshot, forgetBeforeMs: number): A
 export async function writeCheckpoint(
   store: ObjectStore,
   snapshot: Snapshot,
-  forgetBeforeMs = 0,
+  options: { readonly forgetBeforeMs?: number; readonly signal?: AbortSignal } = {},
 ): Promise<void> {
-  const actions = checkpointActions(snapshot, forgetBeforeMs);
+  const { signal } = options;
+  const actions = checkpointActions(snapshot, options.forgetBeforeMs ?? 0);
   const body = await inScratch(async (dir, run) => {
     const input = join(dir, "actions.ndjson");
     const output = join(dir, "checkpoint.parquet");
@@ -73,11 +74,11 @@ export async function writeCheckpoint(
     );
     return readFile(output);
   });
-  const put = await store.put(checkpointKey(snapshot.version), body, { kind: "always" });
+  const put = await store.put(checkpointKey(snapshot.version), body, { kind: "always" }, signal);
   if (put.kind !== "stored")
     throw put.kind === "unknown" ? put.cause : new Error("the checkpoint was refused");
 
-  const standing = await store.get(LAST_CHECKPOINT_KEY);
+  const standing = await store.get(LAST_CHECKPOINT_KEY, signal);
   const standingVersion = standing === null ? -1 : (parseLast(standing.body)?.version ?? -1);
   if (standingVersion >= snapshot.version) return;
   const last = {
@@ -90,6 +91,7 @@ export async function writeCheckpoint(
     LAST_CHECKPOINT_KEY,
     new TextEncoder().encode(JSON.stringify(last)),
     standing === null ? { kind: "if-absent" } : { kind: "if-match", etag: standing.etag },
+    signal,
   );
 }
 

@@ -4,7 +4,7 @@ import { DuckDBInstance } from "@duckdb/node-api";
 
 export type DuckDB = {
   readonly connection: DuckDBConnection;
-  /** Another connection: a result that is still streaming ends when its own connection runs something else. */
+  /** Another connection: two statements of one connection wait for each other. */
   readonly connect: () => Promise<DuckDBConnection>;
   readonly close: () => void;
 };
@@ -21,18 +21,13 @@ export async function openDuckDB({ threads, memoryMaxMB, spillDir }: DuckDBLimit
     memory_limit: `${memoryMaxMB}MB`,
     ...(spillDir === undefined ? {} : { temp_directory: spillDir }),
   });
-  const connections: DuckDBConnection[] = [];
-  const connect = async (): Promise<DuckDBConnection> => {
-    const connection = await instance.connect();
-    connections.push(connection);
-    await connection.run("SET TimeZone = 'UTC'");
-    return connection;
-  };
+  const connection = await instance.connect();
+  await connection.run("SET GLOBAL TimeZone = 'UTC'");
   return {
-    connection: await connect(),
-    connect,
+    connection,
+    connect: () => instance.connect(),
     close: () => {
-      for (const connection of connections) connection.closeSync();
+      connection.closeSync();
       instance.closeSync();
     },
   };

@@ -30,8 +30,6 @@ const POSITION = z.object({
   parent: z.string().nullable(),
   /** Read to its end. Its children may be read. */
   done: z.boolean(),
-  /** Done, and no child will ever be found: its stream was disabled, or is gone. */
-  last: z.boolean().optional(),
   /** The stream's ARN. */
   stream: z.string(),
 });

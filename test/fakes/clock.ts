@@ -30,7 +30,7 @@ export function virtualTime(startMs: number): VirtualTime {
   };
 
   return {
-    nowMs: () => nowMs,
+    nowMs: () => Math.floor(nowMs),
     sleep: (ms, signal) =>
       new Promise((resolve) => {
         if (signal?.aborted) return resolve();

@@ -36,8 +36,9 @@ test("a commit is read back as it was written, commitInfo first", () => {
   expect(entry.endsWith("\n")).toBe(true);
 });
 
+const lines = (): string[] => encodeCommit(someCommit()).trimEnd().split("\n");
+
 describe("an entry that was altered is refused, and named", () => {
-  const lines = (): string[] => encodeCommit(someCommit()).trimEnd().split("\n");
   test.each([
     ["cut in the middle of a line", () => lines().join("\n").slice(0, -5), /entry 2 .*is not JSON/],
     ["without commitInfo", () => lines().slice(1).join("\n"), /first action is not commitInfo/],

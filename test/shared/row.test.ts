@@ -60,6 +60,11 @@ describe("what is a change", () => {
   });
 });
 
+const foreign = (keys: StreamRecord["dynamodb"]["Keys"]): StreamRecord => ({
+  eventName: "MODIFY",
+  dynamodb: { Keys: keys, SequenceNumber: "1", NewImage: { ...keys, n: { N: "1" } } },
+});
+
 describe("columns", () => {
   test("of an event", () => {
     const record = eventRecord("0012", T0);
@@ -102,11 +107,6 @@ describe("columns", () => {
 
   test("of a delete: no image", () => {
     expect(rowAt(objectRecord(1, T0, { eventName: "REMOVE" }))).toMatchObject({ image: null, eventMs: null });
-  });
-
-  const foreign = (keys: StreamRecord["dynamodb"]["Keys"]): StreamRecord => ({
-    eventName: "MODIFY",
-    dynamodb: { Keys: keys, SequenceNumber: "1", NewImage: { ...keys, n: { N: "1" } } },
   });
 
   test("of a table that is not ours: the generic ones", () => {

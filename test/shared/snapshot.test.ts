@@ -200,8 +200,9 @@ describe("each invariant, broken on purpose, is named", () => {
   });
 });
 
+const at = (ms: number, some: Partial<Position> = {}): Position => position({ at: ms, ...some });
+
 describe("the watermark", () => {
-  const at = (ms: number, some: Partial<Position> = {}): Position => position({ at: ms, ...some });
   const cases: readonly (readonly [string, Record<string, Position>, number, number])[] = [
     ["no shards: the discovery", {}, T0, T0],
     ["the least shard", { a: at(T0 + 5), b: at(T0 + 3) }, T0 + 9, T0 + 3],
