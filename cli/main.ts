@@ -1,3 +1,4 @@
+#!/usr/bin/env node
 /** The `varve` command. Exit code 0: done; 1: failed; 2: misused. */
 import { parseArgs } from "node:util";
 import { describeError, VarveError } from "../shared/errors.ts";
@@ -69,6 +70,13 @@ async function run([command, ...rest]: readonly string[], environment: Environme
         port: { type: "string" },
         flush: { type: "string" },
       });
+      if (!import.meta.filename.endsWith(".ts")) {
+        throw new VarveError(
+          "needs_checkout",
+          "the installed package does not hold the edge and what runs it on one machine.",
+          "Clone Varve's repository, and run `npm install && npm start` there. The other commands work from here.",
+        );
+      }
       const { runLocal } = await import("../local/local.ts");
       await runLocal(
         {
