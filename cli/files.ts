@@ -28,6 +28,7 @@ export async function filesCommand(
       max_changed_at: iso(file.maxChangedMs),
       setsum: file.totals.sum,
       sha256: file.sha256,
+      complete_up_to: iso(snapshot.log.watermarkMs),
     };
     await output.line(
       json

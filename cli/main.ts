@@ -128,6 +128,7 @@ async function run([command, ...rest]: readonly string[], environment: Environme
         {
           json: options["json"] === true,
           table: options["no-table"] !== true,
+          ...(options["sample"] === undefined ? {} : { sample: count(options, "sample") }),
           settleS: number(options, "settle", 30),
           dedupeDays: number(options, "dedupe-days", 7),
         },
