@@ -1,8 +1,9 @@
 /** The `varve` command. Exit code 0: done; 1: failed; 2: misused. */
 import { parseArgs } from "node:util";
-import { CHANGELOG_ENV, parseEnvironment } from "../shared/config.ts";
+import { CHANGELOG_ENV, parseDurationMs, parseEnvironment } from "../shared/config.ts";
 import { describeError, VarveError } from "../shared/errors.ts";
 import { changesCommand } from "./changes.ts";
+import type { CostArguments } from "./cost.ts";
 import { filesCommand } from "./files.ts";
 import { openOutput } from "./output.ts";
 import type { Environment } from "./target.ts";
@@ -27,6 +28,14 @@ const HELP = `varve <command> [options]
                 --no-table    leave the table out
                 --settle 30   seconds the changelog may take to show what the table has
                 --dedupe-days 7
+                --json
+  cost        what the changelog costs a month, here and elsewhere
+                --items 100M --item-bytes 900 --changes-per-second 500
+                --measured    take the numbers from the running system; those given stand above them
+                --consumers 1, --remote-consumers 0, --shards N, --retention-days 7-30
+                --flush 60s, --flush-bytes 64M, --poll-max 30s, --key-bytes 108, --stored-row-bytes N
+                --prices F    a price list of your own (start from cli/cost/prices.json)
+                --plot F.svg  the price over scale
                 --json
 
 Every command but local and compactor reads VARVE_CHANGELOG (s3://bucket/prefix/region/table) and the usual AWS
@@ -133,6 +142,28 @@ async function run([command, ...rest]: readonly string[], environment: Environme
       );
       return sound ? 0 : 1;
     }
+    case "cost": {
+      const options = parse(rest, { ...COMMON, ...COST_OPTIONS });
+      const { costCommand } = await import("./cost.ts");
+      await costCommand(
+        {
+          given: costWorkload(options),
+          measure:
+            options["measured"] === true
+              ? async () => {
+                  const target = targetEnvironment(environment, text(options, "data") ?? ".varve");
+                  const { measure } = await import("./cost/measured.ts");
+                  return measure(openTargetStore(target), target);
+                }
+              : undefined,
+          prices: text(options, "prices"),
+          plot: text(options, "plot"),
+          json: options["json"] === true,
+        },
+        output(),
+      );
+      return 0;
+    }
     default:
       throw new Misuse(`there is no command ${JSON.stringify(command)}`);
   }
@@ -165,6 +196,68 @@ function number(options: Options, name: string, otherwise: number): number {
   if (value.trim() === "" || !Number.isFinite(parsed) || parsed < 0)
     throw new Misuse(`--${name} takes a number of 0 or more, not ${JSON.stringify(value)}`);
   return parsed;
+}
+
+const COST_OPTIONS = {
+  items: { type: "string" },
+  "item-bytes": { type: "string" },
+  "key-bytes": { type: "string" },
+  "changes-per-second": { type: "string" },
+  consumers: { type: "string" },
+  "remote-consumers": { type: "string" },
+  shards: { type: "string" },
+  flush: { type: "string" },
+  "flush-bytes": { type: "string" },
+  "poll-max": { type: "string" },
+  "retention-days": { type: "string" },
+  "stored-row-bytes": { type: "string" },
+  measured: { type: "boolean" },
+  prices: { type: "string" },
+  plot: { type: "string" },
+} as const satisfies OptionSpec;
+
+function costWorkload(options: Options): CostArguments["given"] {
+  const days = text(options, "retention-days")?.split("-");
+  const [least, most] = [days?.[0], days?.at(-1)].map((day) => quantity(day, "retention-days"));
+  return {
+    items: quantity(text(options, "items"), "items"),
+    itemBytes: quantity(text(options, "item-bytes"), "item-bytes"),
+    keyBytes: quantity(text(options, "key-bytes"), "key-bytes"),
+    changesPerSecond: quantity(text(options, "changes-per-second"), "changes-per-second"),
+    consumers: count(options, "consumers"),
+    remoteConsumers: count(options, "remote-consumers"),
+    shards: quantity(text(options, "shards"), "shards"),
+    flushSeconds: seconds(options, "flush"),
+    flushBytes: quantity(text(options, "flush-bytes"), "flush-bytes"),
+    pollMaxSeconds: seconds(options, "poll-max"),
+    storedRowBytes: quantity(text(options, "stored-row-bytes"), "stored-row-bytes"),
+    retentionDays: least === undefined || most === undefined ? undefined : [least, most],
+  };
+}
+
+const SUFFIXES: Readonly<Record<string, number>> = { "": 1, k: 1e3, M: 1e6, G: 1e9, T: 1e12 };
+
+/** `958e9`, `100M`, `1.5k`: above 0. */
+function quantity(value: string | undefined, name: string): number | undefined {
+  if (value === undefined) return undefined;
+  const match = /^(\d+(?:\.\d+)?(?:e\d{1,2})?)([kMGT]?)B?$/.exec(value);
+  const parsed = Number(match?.[1]) * (SUFFIXES[match?.[2] ?? ""] ?? Number.NaN);
+  if (match === null || !(parsed > 0))
+    throw new Misuse(
+      `--${name} takes a number above 0, such as 900, 100M or 958e9, not ${JSON.stringify(value)}`,
+    );
+  return parsed;
+}
+
+const count = (options: Options, name: string): number | undefined =>
+  text(options, name) === undefined ? undefined : number(options, name, 0);
+
+function seconds(options: Options, name: string): number | undefined {
+  const value = text(options, name);
+  if (value === undefined) return undefined;
+  const ms = parseDurationMs(value);
+  if (ms === null || ms < 10) throw new Misuse(`--${name} takes a duration such as 500ms, 60s or 5m`);
+  return ms / 1000;
 }
 
 const output = () => openOutput(process.stdout, process.stderr);
