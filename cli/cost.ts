@@ -40,12 +40,16 @@ export async function costCommand(args: CostArguments, output: Output): Promise<
     );
     return;
   }
-  await output.line(workloadText(workload, measured));
-  await output.line(`Prices of ${prices.asOf}, ${prices.currency} a month.\n`);
-  await output.line(summaryText(estimates));
-  for (const estimate of estimates) await output.line(estimateText(estimate));
-  await output.line("\nthe same wherever the changelog is kept");
-  for (const { what, formula, usd } of rest) await output.line(lineText(what, money(usd, usd), formula));
+  await output.line(
+    [
+      workloadText(workload, measured),
+      `Prices of ${prices.asOf}, ${prices.currency} a month.\n`,
+      summaryText(estimates),
+      ...estimates.map(estimateText),
+      "\nthe same wherever the changelog is kept",
+      ...rest.map(({ what, formula, usd }) => lineText(what, money(usd, usd), formula)),
+    ].join("\n"),
+  );
   if (args.plot !== undefined) output.note(`plotted to ${args.plot}`);
 }
 

@@ -1,5 +1,6 @@
 /** A workload read off a running system: its log over the span that the log still holds, and its table. */
-import { DescribeTableCommand, DynamoDBClient } from "@aws-sdk/client-dynamodb";
+import { DescribeTableCommand, DynamoDBClient, ScanCommand } from "@aws-sdk/client-dynamodb";
+import type { ScanCommandInput } from "@aws-sdk/client-dynamodb";
 import type { Commit } from "../../shared/delta.ts";
 import { parseEnvironment, TABLE_ENV } from "../../shared/config.ts";
 import { VarveError } from "../../shared/errors.ts";
@@ -120,9 +121,8 @@ async function tableSize(environment: Environment): Promise<Pick<Measured, "item
     );
     const items = table?.ItemCount ?? 0;
     const bytes = table?.TableSizeBytes ?? 0;
-    return items === 0 || bytes === 0
-      ? { items: undefined, itemBytes: undefined }
-      : { items, itemBytes: Math.round(bytes / items) };
+    if (items > 0 && bytes > 0) return { items, itemBytes: Math.round(bytes / items) };
+    return await countItems(client, config.DYNAMODB_TABLE);
   } catch (error) {
     throw new VarveError(
       "table_unreachable",
@@ -133,4 +133,29 @@ async function tableSize(environment: Environment): Promise<Pick<Measured, "item
   } finally {
     client.destroy();
   }
+}
+
+const SCAN_PAGES_MAX = 20;
+
+/** A young table is not counted yet: a small one is counted here. Undefined when it is too large for that. */
+async function countItems(
+  client: DynamoDBClient,
+  table: string,
+): Promise<Pick<Measured, "items" | "itemBytes">> {
+  let items = 0;
+  let bytes = 0;
+  let from: ScanCommandInput["ExclusiveStartKey"];
+  for (let page = 0; page < SCAN_PAGES_MAX; page += 1) {
+    const answer = await client.send(
+      new ScanCommand({ TableName: table, ...(from === undefined ? {} : { ExclusiveStartKey: from }) }),
+    );
+    for (const item of answer.Items ?? []) {
+      items += 1;
+      for (const [name, value] of Object.entries(item))
+        bytes += name.length + Buffer.byteLength(JSON.stringify(Object.values(value)[0]));
+    }
+    from = answer.LastEvaluatedKey;
+    if (from === undefined && items > 0) return { items, itemBytes: Math.round(bytes / items) };
+  }
+  return { items: undefined, itemBytes: undefined };
 }
