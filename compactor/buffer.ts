@@ -4,10 +4,10 @@
  * Laws
  * - Pages of one shard are added in their order, a child's only after all of its parent's: so the row added
  *   last is the key's last change.
- * - A batch's `from` is where the batch before it ended: batches are committed in the order they were taken.
+ * - A batch's `from` is where its first page began, and so where the batch before it ended.
  */
 import type { Gap } from "../shared/snapshot.ts";
-import type { Position, ReadPosition } from "../shared/position.ts";
+import type { Position } from "../shared/position.ts";
 import type { Row } from "../shared/row.ts";
 import { windowStartMs } from "../shared/window.ts";
 
@@ -17,8 +17,8 @@ export type ShardPage = {
   readonly rows: readonly Row[];
   readonly records: number;
   readonly bytes: number;
-  /** Where the shard stands after the page; `from` is set by the buffer. */
-  readonly position: ReadPosition;
+  /** Where the shard stands after the page; `from` is where it stood before. */
+  readonly position: Position;
   readonly gap?: Gap;
 };
 
@@ -38,8 +38,6 @@ export class WindowBuffer {
   #records = 0;
   #bytes = 0;
   #firstRowAtMs: number | null = null;
-  /** Where the last batch taken ended, by shard. */
-  readonly #taken = new Map<string, Position["seq"]>();
 
   /** Bytes of the answers that the buffered rows came in. */
   get bytes(): number {
@@ -51,13 +49,21 @@ export class WindowBuffer {
     return this.#firstRowAtMs;
   }
 
+  get hasRows(): boolean {
+    return this.#windows.size > 0;
+  }
+
+  /** Whether something of the shard is here that has not been taken. */
+  holds(shard: string): boolean {
+    return this.#positions.has(shard);
+  }
+
   /** True when a shard has ended, or a gap was met: worth a commit without rows. */
   get urgent(): boolean {
     return this.#gaps.length > 0 || [...this.#positions.values()].some((position) => position.done);
   }
 
-  /** @param startedAt the shard's committed position when reading began */
-  add(page: ShardPage, startedAt: Position["seq"], nowMs: number): void {
+  add(page: ShardPage, nowMs: number): void {
     for (const row of page.rows) {
       const start = windowStartMs(0, row.changedMs);
       let window = this.#windows.get(start);
@@ -70,8 +76,11 @@ export class WindowBuffer {
     if (page.gap !== undefined) this.#gaps.push(page.gap);
     this.#records += page.records;
     this.#bytes += page.bytes;
-    const from = this.#positions.get(page.shard)?.from ?? this.#taken.get(page.shard) ?? startedAt;
-    this.#positions.set(page.shard, { ...page.position, from });
+    const from = this.#positions.get(page.shard)?.from ?? null;
+    this.#positions.set(
+      page.shard,
+      this.#positions.has(page.shard) ? { ...page.position, from } : page.position,
+    );
   }
 
   /** All that was added since the last call. */
@@ -83,7 +92,6 @@ export class WindowBuffer {
       records: this.#records,
       bytes: this.#bytes,
     };
-    for (const [shard, position] of this.#positions) this.#taken.set(shard, position.seq);
     this.#windows = new Map();
     this.#positions = new Map();
     this.#gaps = [];

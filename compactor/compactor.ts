@@ -2,89 +2,183 @@
  * The compactor: reads a table's stream and commits it to the log. All its state is in the log; starting is
  * recovering.
  *
- * One run of `session` reads every readable shard into the window buffer while batches are written and
- * committed one after the other. When the log turns out to have moved under a batch, the session ends, all
- * that was read is dropped, and the next one resumes from the positions in the log.
+ * Lanes read shards and write data files; here their batches are committed, one after the other, and the shards
+ * are handed out. When the log turns out to have moved under a lane's batch, the lane forgets what it has read
+ * and resumes from the positions in the log. Merging, checkpoints and clean-up go on beside, never before, a
+ * flush.
  */
-import { CHECKPOINT_EVERY, writeCheckpoint } from "../shared/checkpoint.ts";
 import type { Clock } from "../shared/clock.ts";
-import type { Commit } from "../shared/delta.ts";
 import { describeError, VarveError } from "../shared/errors.ts";
-import { assertSound, loadSnapshot } from "../shared/log.ts";
+import { assertSound, loadSnapshot, readCommit } from "../shared/log.ts";
 import type { Position } from "../shared/position.ts";
-import type { Snapshot } from "../shared/snapshot.ts";
+import type { Gap, Snapshot } from "../shared/snapshot.ts";
 import { applyCommit } from "../shared/snapshot.ts";
 import type { ObjectStore } from "../shared/store.ts";
-import type { Batch } from "./buffer.ts";
-import { WindowBuffer } from "./buffer.ts";
 import { putCommit } from "./committer.ts";
-import { newShards, readableShards } from "./lineage.ts";
-import type { ParquetWriter } from "./parquet.ts";
-import type { Change, UploadedFile } from "./plan.ts";
-import { flushKey, planCommit, planCreate } from "./plan.ts";
-import { readShard } from "./shard.ts";
-import type { Streams } from "./stream.ts";
-
-export type CompactorLog = {
-  readonly info: (what: string, fields: Record<string, unknown>) => void;
-  readonly warn: (what: string, fields: Record<string, unknown>) => void;
-};
+import type { Lane, LaneBatch } from "./lane.ts";
+import { discoveryGaps, forgettableShards, missingParents, newShards, readableShards } from "./lineage.ts";
+import type { Merger } from "./merge.ts";
+import { HEARTBEAT_MS, openMembership, ownerOf } from "./membership.ts";
+import type { Metrics } from "./metrics.ts";
+import type { CompactorLog, Patience } from "./patience.ts";
+import { isPassing, openPatience } from "./patience.ts";
+import type { CommitPlan } from "./plan.ts";
+import { planCommit, planCreate } from "./plan.ts";
+import type { ListedShard, Streams } from "./stream.ts";
+import type { Upkeep } from "./upkeep.ts";
 
 export type CompactorDeps = {
   readonly store: ObjectStore;
   readonly streams: Streams;
-  readonly parquet: ParquetWriter;
   readonly clock: Clock;
   readonly log: CompactorLog;
+  readonly metrics: Metrics;
+  /** One a core. */
+  readonly openLanes: (patience: Patience, stopping: AbortSignal) => Promise<readonly Lane[]>;
+  /** Null: windows are left as they were flushed. */
+  readonly merger: Merger | null;
+  readonly upkeep: Upkeep;
+  /** The table properties of a log that is made. */
+  readonly configuration: Readonly<Record<string, string>>;
   readonly flushMs: number;
-  readonly flushBytes: number;
   readonly heartbeatMs: number;
-  readonly pollMinMs: number;
-  readonly pollMaxMs: number;
 };
 
-/** The buffer may hold this many flushes' bytes while one is being written; then reading waits. */
-const BUFFERED_FLUSHES_MAX = 2;
 const TICKS_PER_FLUSH = 20;
-const RETRY_MAX_MS = 4_000;
-/** How long a stopping compactor goes on trying to commit what it has read. */
-const DRAIN_MS = 15_000;
 
 /**
  * Runs until `signal` aborts; then commits what it has read, and returns. Throws when the table, its stream or
  * the changelog cannot be used at the start; later such faults are waited out.
  */
 export async function runCompactor(deps: CompactorDeps, signal: AbortSignal): Promise<void> {
-  await deps.streams.describe(signal);
-  let snapshot = await openLog(deps);
-  deps.log.info("opened", { version: snapshot.version, watermark_ms: snapshot.log.watermarkMs });
-  const patience = patienceOf(deps.clock, signal);
-  while (!signal.aborted) {
-    const ended = await session(deps, snapshot, patience, signal);
-    if (ended.kind === "stopped") return;
-    deps.log.warn("restarting from the log", { why: ended.why });
-    const reopened = await persist(deps, patience, "reading the log", () => openLog(deps));
-    if (reopened === null) return;
-    snapshot = reopened;
+  try {
+    await deps.streams.describe(signal);
+    await runLanes(deps, await openLog(deps, signal), signal);
+  } catch (error) {
+    // A call that was cut short by the order to stop is not one that went wrong.
+    if (!signal.aborted || !isPassing(error)) throw error;
   }
 }
 
-/** False once the drain time after the abort has passed. */
-type Patience = () => boolean;
+async function runLanes(deps: CompactorDeps, opened: Snapshot, signal: AbortSignal): Promise<void> {
+  const tip = openTip(deps, opened);
+  const { version, log } = tip.snapshot();
+  deps.log.info("opened", { version, watermark_ms: log.watermarkMs });
+  const stopping = new AbortController();
+  const stop = () => stopping.abort();
+  signal.addEventListener("abort", stop, { once: true });
+  if (signal.aborted) stop();
+  const patience = openPatience(deps.clock, deps.log, stopping.signal);
+  const lanes = await deps.openLanes(patience, stopping.signal);
+  const membership = openMembership(deps.store, deps.clock, deps.clock.uuid());
+  /** Commits a batch, and with it what the last discovery found. False when the log had moved under it. */
+  const commitBatch = (batch: LaneBatch): Promise<"committed" | "stale" | "gave up"> =>
+    tip.exclusively(async () => {
+      await patience.persist("reading the log's tip", () => tip.catchUp(patience.giveUp));
+      const found = stopping.signal.aborted
+        ? NOTHING_FOUND
+        : await discover(deps, tip.snapshot(), stopping.signal);
+      const change = {
+        files: batch.files,
+        positions: new Map([...found.positions, ...batch.positions]),
+        forgotten: found.forgotten,
+        gaps: [...found.gaps, ...batch.gaps],
+        discoveredMs: found.discoveredMs,
+      };
+      const outcome = await tip.commit(patience, (snapshot, identity) =>
+        planCommit(snapshot, change, identity),
+      );
+      if (outcome.kind === "stale") deps.log.warn("a batch is read again", { why: outcome.why });
+      if (outcome.kind !== "committed") return outcome.kind;
+      deps.metrics.committed(tip.snapshot(), batch);
+      deps.log.info("committed", commitFields(tip.snapshot(), batch));
+      return "committed";
+    });
 
-function patienceOf(clock: Clock, signal: AbortSignal): Patience {
-  let abortedAtMs = Number.POSITIVE_INFINITY;
-  signal.addEventListener("abort", () => (abortedAtMs = clock.nowMs()), { once: true });
-  return () => clock.nowMs() < abortedAtMs + DRAIN_MS;
+  const assign = async (lane: Lane, index: number): Promise<void> => {
+    if (stopping.signal.aborted) return;
+    const mine = new Map<string, Position>();
+    for (const [shard, position] of readableShards(tip.snapshot().shards)) {
+      if (membership.owns(shard) && ownerOf(shard, laneNames) === laneNames[index]) mine.set(shard, position);
+    }
+    await lane.assign(mine);
+  };
+  const laneNames = lanes.map((_, index) => String(index));
+
+  const runLane = async (lane: Lane, index: number): Promise<void> => {
+    let committedAtMs = deps.clock.nowMs();
+    for (;;) {
+      const last = stopping.signal.aborted;
+      if (last) await lane.stop();
+      else await assign(lane, index);
+      const idle = deps.clock.nowMs() - committedAtMs >= deps.heartbeatMs;
+      const batch = await lane.take(last || idle);
+      if (batch !== null && (batch.positions.size > 0 || (index === 0 && membership.owns("heartbeat")))) {
+        const outcome = await commitBatch(batch);
+        if (outcome === "stale") await lane.reset();
+        else committedAtMs = deps.clock.nowMs();
+      }
+      deps.metrics.buffered(index, lane.bufferedBytes());
+      if (last || patience.giveUp.aborted) return;
+      await deps.clock.sleep(deps.flushMs / TICKS_PER_FLUSH, stopping.signal);
+    }
+  };
+
+  const runMembership = async (): Promise<void> => {
+    while (!stopping.signal.aborted) {
+      await quietly(deps.log, "the heartbeat", membership.beat);
+      deps.metrics.workers(membership.workers().length);
+      await quietly(deps.log, "reading the log's tip", () =>
+        tip.exclusively(() => tip.catchUp(stopping.signal)),
+      );
+      await deps.clock.sleep(HEARTBEAT_MS, stopping.signal);
+    }
+    await quietly(deps.log, "leaving", membership.leave);
+  };
+
+  const runBeside = async (): Promise<void> => {
+    const beside = {
+      snapshot: tip.snapshot,
+      owns: membership.owns,
+      commit: tip.commitBeside,
+      signal: stopping.signal,
+    };
+    while (!stopping.signal.aborted) {
+      await quietly(deps.log, "upkeep", () => deps.upkeep.run(beside));
+      if (deps.merger !== null)
+        await quietly(deps.log, "merging", () => deps.merger?.run(beside) ?? Promise.resolve());
+      await deps.clock.sleep(deps.flushMs, stopping.signal);
+    }
+  };
+
+  try {
+    await patience.persist("registering shards", () => commitBatch(NOTHING));
+    await quietly(deps.log, "the heartbeat", membership.beat);
+    const running = [...lanes.map(runLane), runMembership(), runBeside()];
+    // One that fails for good stops the others, which commit what they have.
+    for (const one of running) one.catch(stop);
+    const settled = await Promise.allSettled(running);
+    for (const one of settled) if (one.status === "rejected") throw one.reason;
+  } finally {
+    stop();
+    signal.removeEventListener("abort", stop);
+    await Promise.all(lanes.map((lane) => lane.reset()));
+    patience.close();
+  }
 }
 
+const NOTHING: LaneBatch = { files: [], positions: new Map(), gaps: [], records: 0, rejectedRows: 0 };
+
 /** The snapshot at the tip. Makes the log when there is none. */
-export async function openLog({ store, clock }: Pick<CompactorDeps, "store" | "clock">): Promise<Snapshot> {
-  const snapshot = await loadSnapshot(store);
+export async function openLog(
+  { store, clock, configuration }: Pick<CompactorDeps, "store" | "clock" | "configuration">,
+  signal?: AbortSignal,
+): Promise<Snapshot> {
+  const snapshot = await loadSnapshot(store, undefined, signal);
   if (snapshot !== null) return snapshot;
-  const { commit } = planCreate(clock.uuid(), { txnId: clock.uuid(), nowMs: clock.nowMs() });
-  const outcome = await putCommit(store, commit, clock);
-  const made = await loadSnapshot(store);
+  const { commit } = planCreate(clock.uuid(), { txnId: clock.uuid(), nowMs: clock.nowMs() }, configuration);
+  const outcome = await putCommit(store, commit, clock, clock.nowMs(), signal);
+  const made = await loadSnapshot(store, undefined, signal);
   if (made !== null) return made;
   throw new VarveError(
     "log_not_made",
@@ -94,219 +188,157 @@ export async function openLog({ store, clock }: Pick<CompactorDeps, "store" | "c
   );
 }
 
-type Ended = { readonly kind: "stopped" } | { readonly kind: "stale"; readonly why: string };
+type CommitResult =
+  | { readonly kind: "committed" }
+  | { readonly kind: "stale"; readonly why: string }
+  | { readonly kind: "gave up" };
+type Planner = (
+  snapshot: Snapshot,
+  identity: { readonly txnId: string; readonly nowMs: number },
+) => CommitPlan;
 
-async function session(
-  deps: CompactorDeps,
-  opened: Snapshot,
-  patience: Patience,
-  signal: AbortSignal,
-): Promise<Ended> {
-  const { clock, streams, log } = deps;
-  const buffer = new WindowBuffer();
-  const reading = new AbortController();
-  const stop = () => reading.abort();
-  signal.addEventListener("abort", stop, { once: true });
-  if (signal.aborted) stop();
-  const readers = new Map<string, Promise<void>>();
-  let snapshot = opened;
-  let fault: unknown;
-  let committedAtMs = clock.nowMs();
-  let checkpointing = Promise.resolve();
+/** Commits made beside the flushes: merges, retention. */
+export type CommitBeside = (plan: Planner) => Promise<CommitResult>;
 
-  const startReaders = (): void => {
-    if (reading.signal.aborted) return;
-    for (const shard of readableShards(snapshot.shards)) {
-      const position = snapshot.shards.get(shard);
-      if (readers.has(shard) || position === undefined) continue;
-      const parentAt = snapshot.shards.get(position.parent ?? "")?.at ?? 0;
-      const start = { ...position, at: Math.max(position.at, parentAt) };
-      const shardDeps = {
-        streams,
-        clock,
-        pollMinMs: deps.pollMinMs,
-        pollMaxMs: deps.pollMaxMs,
-        warn: (what: string) => log.warn(what, { shard }),
-        accept: async (page: Parameters<WindowBuffer["add"]>[0]) => {
-          while (buffer.bytes > deps.flushBytes * BUFFERED_FLUSHES_MAX && !reading.signal.aborted) {
-            await clock.sleep(deps.flushMs / TICKS_PER_FLUSH, reading.signal);
-          }
-          buffer.add(page, start.seq, clock.nowMs());
-        },
-      };
-      const reader = readShard(shardDeps, shard, start, reading.signal).catch((error: unknown) => {
-        fault ??= error;
-        reading.abort();
-      });
-      readers.set(shard, reader);
-    }
-  };
-
-  const checkpoint = (tip: Snapshot): void => {
-    if (tip.version % CHECKPOINT_EVERY !== 0) return;
-    checkpointing = checkpointing.then(() =>
-      writeCheckpoint(deps.store, tip).then(
-        () => log.info("checkpoint", { version: tip.version, files: tip.files.size }),
-        (error: unknown) =>
-          log.warn("checkpoint failed", { version: tip.version, why: describeError(error) }),
-      ),
-    );
-  };
-
-  const due = (): boolean => {
-    const first = buffer.firstRowAtMs;
-    const nowMs = clock.nowMs();
-    return (
-      (first !== null && nowMs - first >= deps.flushMs) ||
-      buffer.bytes >= deps.flushBytes ||
-      buffer.urgent ||
-      nowMs - committedAtMs >= deps.heartbeatMs
-    );
-  };
-
-  const flush = async (): Promise<Ended | null> => {
-    const batch = buffer.take();
-    const discovery = discover(deps, snapshot);
-    const files = await upload(deps, batch, patience);
-    if (files === null) return { kind: "stopped" };
-    const { found, discoveredMs } = await discovery;
-    const positions = new Map([...found, ...batch.positions]);
-    const change: Change = { files, positions, gaps: batch.gaps, discoveredMs };
-    const outcome = await commitChange(deps, snapshot, change, patience);
-    if (outcome.kind !== "committed") return outcome;
-    snapshot = outcome.snapshot;
-    committedAtMs = clock.nowMs();
-    log.info("committed", commitFields(snapshot, files, batch));
-    checkpoint(snapshot);
-    for (const [shard, position] of batch.positions) if (position.done) readers.delete(shard);
-    startReaders();
-    return null;
-  };
-
-  try {
-    const first = await flush();
-    if (first !== null) return first;
-    while (!reading.signal.aborted) {
-      if (due()) {
-        const ended = await flush();
-        if (ended !== null) return ended;
-      }
-      await clock.sleep(deps.flushMs / TICKS_PER_FLUSH, reading.signal);
-    }
-    await Promise.all(readers.values());
-    return (await flush()) ?? (fault === undefined ? { kind: "stopped" } : raise(fault));
-  } finally {
-    reading.abort();
-    signal.removeEventListener("abort", stop);
-    await Promise.all(readers.values());
-    await checkpointing;
-  }
-}
-
-function raise(fault: unknown): never {
-  throw fault;
-}
-
-type Discovered = {
-  readonly found: ReadonlyMap<string, Position>;
-  readonly discoveredMs: number | undefined;
+type Tip = {
+  readonly snapshot: () => Snapshot;
+  /** One at a time: within a process nobody conflicts with itself. */
+  readonly exclusively: <T>(work: () => Promise<T>) => Promise<T>;
+  /** Applies what others have committed. */
+  readonly catchUp: (signal: AbortSignal) => Promise<void>;
+  /** Plans, commits, and plans again on what others committed meanwhile, until it is in or stale. */
+  readonly commit: (patience: Patience, plan: Planner) => Promise<CommitResult>;
+  readonly commitBeside: CommitBeside;
 };
 
-/** New shards, and when the discovery began. A discovery that fails only holds the watermark back. */
-async function discover({ streams, clock, log }: CompactorDeps, snapshot: Snapshot): Promise<Discovered> {
+function openTip(deps: CompactorDeps, opened: Snapshot): Tip {
+  const { store, clock } = deps;
+  let snapshot = opened;
+  let readMs = clock.nowMs();
+  let queue: Promise<unknown> = Promise.resolve();
+  const apply = (commit: Parameters<typeof applyCommit>[1]): void => {
+    const applied = applyCommit(snapshot, commit);
+    assertSound(applied.violations);
+    snapshot = applied.snapshot;
+  };
+  const catchUp = async (signal: AbortSignal): Promise<void> => {
+    for (;;) {
+      const beganMs = clock.nowMs();
+      const next = await readCommit(store, snapshot.version + 1, signal);
+      readMs = beganMs;
+      if (next === null) return;
+      apply(next);
+    }
+  };
+  const commit = async (patience: Patience, plan: Planner): Promise<CommitResult> => {
+    const mine = new Set<string>();
+    for (;;) {
+      const txnId = clock.uuid();
+      mine.add(txnId);
+      const planned = plan(snapshot, { txnId, nowMs: clock.nowMs() });
+      if (planned.kind === "stale") return planned;
+      const outcome = await patience.persist(`committing version ${planned.commit.version}`, async () => {
+        const put = await putCommit(store, planned.commit, clock, readMs, patience.giveUp);
+        if (put.kind === "unknown") throw put.cause;
+        return put;
+      });
+      if (outcome === null) return { kind: "gave up" };
+      if (outcome.kind === "committed") {
+        snapshot = planned.next;
+        return { kind: "committed" };
+      }
+      if (outcome.kind === "fenced") {
+        snapshot = await openLog(deps, patience.giveUp);
+        return { kind: "stale", why: "the log was cleaned up past this worker's tip while it stood still" };
+      }
+      deps.metrics.conflicted();
+      deps.log.info("conflicted", { version: planned.commit.version });
+      apply(outcome.by);
+      if (mine.has(outcome.by.info.txnId)) return { kind: "committed" };
+    }
+  };
+  const exclusively = <T>(work: () => Promise<T>): Promise<T> => {
+    const result = queue.then(work);
+    queue = result.catch(() => undefined);
+    return result;
+  };
+  const impatient: Patience = { giveUp: NEVER, persist: (_, work) => work(), close: () => undefined };
+  return {
+    snapshot: () => snapshot,
+    exclusively,
+    catchUp,
+    commit,
+    commitBeside: (plan) => exclusively(() => commit(impatient, plan)),
+  };
+}
+
+const NEVER = new AbortController().signal;
+
+type Discovered = {
+  readonly positions: ReadonlyMap<string, Position>;
+  readonly forgotten: readonly string[];
+  readonly gaps: readonly Gap[];
+  /** When the listing began; undefined when it was not complete. */
+  readonly discoveredMs: number | undefined;
+};
+const NOTHING_FOUND: Discovered = { positions: new Map(), forgotten: [], gaps: [], discoveredMs: undefined };
+
+/** What a listing of the shards changes in the log. One that fails only holds the watermark back. */
+async function discover(deps: CompactorDeps, snapshot: Snapshot, signal: AbortSignal): Promise<Discovered> {
+  const { streams, clock, log } = deps;
   const beganMs = clock.nowMs();
   try {
-    return { found: newShards(snapshot, await streams.describe()), discoveredMs: beganMs };
+    const listed = await streams.describe(signal);
+    const { gone, there } = await lookFor(deps, missingParents(snapshot, listed), signal);
+    const positions = newShards(snapshot, listed, gone);
+    if (there.length > 0) {
+      log.warn("the list of shards is not whole", { missing: there.length, first: there[0] });
+      return { ...NOTHING_FOUND, positions };
+    }
+    return {
+      positions,
+      forgotten: forgettableShards(snapshot, listed, beganMs),
+      gaps: discoveryGaps(snapshot, positions, beganMs),
+      discoveredMs: beganMs,
+    };
   } catch (error) {
     log.warn("shard discovery failed", { why: describeError(error) });
-    return { found: new Map(), discoveredMs: undefined };
+    return NOTHING_FOUND;
   }
 }
 
-/** Writes a file a window and uploads it under a name never used before. Null when it gave up. */
-async function upload(deps: CompactorDeps, batch: Batch, patience: Patience): Promise<UploadedFile[] | null> {
-  const files: UploadedFile[] = [];
-  for (const [windowStartMs, rows] of batch.windows) {
-    const { bytes, ...file } = await deps.parquet.write(rows.values());
-    const path = flushKey(windowStartMs, deps.clock.uuid());
-    const stored = await persist(deps, patience, `uploading ${path}`, async () => {
-      const put = await deps.store.put(path, bytes, { kind: "always" });
-      if (put.kind === "stored") return true;
-      throw put.kind === "unknown" ? put.cause : new Error("the store refused it");
-    });
-    if (stored === null) return null;
-    const minChangedMs = [...rows.values()].reduce((least, row) => Math.min(least, row.changedMs), Infinity);
-    files.push({ path, windowStartMs, sizeBytes: bytes.byteLength, minChangedMs, file });
+/** Asks for shards by name. What cannot be told is taken to be there. */
+async function lookFor(
+  { streams }: CompactorDeps,
+  shards: readonly ListedShard[],
+  signal: AbortSignal,
+): Promise<{ readonly gone: ReadonlySet<string>; readonly there: readonly string[] }> {
+  const gone = new Set<string>();
+  const there: string[] = [];
+  for (const { id, stream } of shards) {
+    const { kind } = await streams.openIterator(stream, id, null, signal);
+    if (kind === "gone" || kind === "trimmed") gone.add(id);
+    else there.push(id);
   }
-  return files;
+  return { gone, there };
 }
 
-type Committed = { readonly kind: "committed"; readonly snapshot: Snapshot } | Ended;
-
-async function commitChange(
-  deps: CompactorDeps,
-  opened: Snapshot,
-  change: Change,
-  patience: Patience,
-): Promise<Committed> {
-  const { store, clock, log } = deps;
-  const mine = new Set<string>();
-  let snapshot = opened;
-  for (;;) {
-    const txnId = clock.uuid();
-    mine.add(txnId);
-    const plan = planCommit(snapshot, change, { txnId, nowMs: clock.nowMs() });
-    if (plan.kind === "stale") return plan;
-    const outcome = await persist(deps, patience, `committing version ${plan.commit.version}`, async () => {
-      const put = await putCommit(store, plan.commit, clock);
-      if (put.kind === "unknown") throw put.cause;
-      return put;
-    });
-    if (outcome === null) return { kind: "stopped" };
-    if (outcome.kind === "committed") return { kind: "committed", snapshot: plan.next };
-    log.info("conflicted", { version: plan.commit.version });
-    snapshot = follow(snapshot, outcome.by);
-    if (mine.has(outcome.by.info.txnId)) return { kind: "committed", snapshot };
+async function quietly(log: CompactorLog, what: string, work: () => Promise<unknown>): Promise<void> {
+  try {
+    await work();
+  } catch (error) {
+    log.warn(`${what} failed`, { why: describeError(error) });
   }
 }
 
-function follow(snapshot: Snapshot, commit: Commit): Snapshot {
-  const applied = applyCommit(snapshot, commit);
-  assertSound(applied.violations);
-  return applied.snapshot;
-}
-
-/** Does `work` until it succeeds. Null when patience ran out. */
-async function persist<T>(
-  { clock, log }: CompactorDeps,
-  patience: Patience,
-  what: string,
-  work: () => Promise<T>,
-): Promise<T | null> {
-  for (let faults = 1; ; faults += 1) {
-    try {
-      return await work();
-    } catch (error) {
-      if (!patience()) return null;
-      const ms = Math.min(RETRY_MAX_MS, 200 * 2 ** Math.min(faults, 8)) * (0.5 + clock.random() / 2);
-      log.warn(`${what} failed; trying again in ${Math.round(ms)} ms`, { why: describeError(error) });
-      await clock.sleep(ms);
-    }
-  }
-}
-
-function commitFields(
-  snapshot: Snapshot,
-  files: readonly UploadedFile[],
-  batch: Batch,
-): Record<string, unknown> {
+function commitFields(snapshot: Snapshot, batch: LaneBatch): Record<string, unknown> {
   return {
     version: snapshot.version,
-    rows: files.reduce((sum, { file }) => sum + file.totals.rows, 0),
+    rows: batch.files.reduce((sum, { file }) => sum + file.totals.rows, 0),
     rows_total: snapshot.log.committed.rows,
     records: batch.records,
-    bytes: files.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0),
-    files: files.length,
+    bytes: batch.files.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0),
+    files: batch.files.length,
     gaps: snapshot.gaps.size,
     watermark_ms: snapshot.log.watermarkMs,
   };

@@ -1,26 +1,116 @@
-/** The shard graph: which shards are new, and which may be read now. A parent is finished before its children. */
+/**
+ * The shard graph: which shards are new, and which may be read now.
+ *
+ * Laws
+ * - A shard is read after its parent, and after every shard of the table's earlier streams: so a key's changes
+ *   come in their order.
+ * - A shard is taken into the log after its parent, or when the parent is known to be gone. A list that leaves
+ *   out a shard which is there is not a discovery.
+ * - A shard is forgotten only two generations on, and long after it could be listed: a listing that brought it
+ *   back would have it read twice.
+ */
 import type { Position } from "../shared/position.ts";
-import type { Snapshot } from "../shared/snapshot.ts";
-import type { StreamDescription } from "./stream.ts";
+import type { Gap, Snapshot } from "../shared/snapshot.ts";
+import { STREAM_RETENTION_MS, childlessShards } from "../shared/snapshot.ts";
+import type { ListedShard } from "./stream.ts";
 
-/** Positions for the listed shards that the log does not know. They hold the watermark from the commit that names them. */
-export function newShards(
-  snapshot: Snapshot,
-  { arn, shards }: StreamDescription,
-): ReadonlyMap<string, Position> {
-  const found = new Map<string, Position>();
-  for (const { id, parent } of shards) {
-    if (snapshot.shards.has(id)) continue;
-    const parentAt = parent === null ? 0 : (snapshot.shards.get(parent)?.at ?? 0);
-    const at = Math.max(parentAt, snapshot.log.watermarkMs);
-    found.set(id, { from: null, seq: null, at, parent, done: false, stream: arn });
+/** Parents that are neither listed nor known to the log: gone, or left out of a list that is not whole. */
+export function missingParents({ shards }: Snapshot, listed: readonly ListedShard[]): readonly ListedShard[] {
+  const ids = new Set(listed.map(({ id }) => id));
+  const missing = new Map<string, ListedShard>();
+  for (const { id, parent, stream } of listed) {
+    if (parent === null || ids.has(parent) || shards.has(parent) || shards.has(id)) continue;
+    missing.set(parent, { id: parent, parent: null, stream });
   }
+  return [...missing.values()];
+}
+
+/**
+ * Positions for the listed shards that the log does not know. They hold the watermark from the commit that
+ * names them.
+ * @param gone parents that no longer exist
+ */
+export function newShards(
+  { shards, log }: Snapshot,
+  listed: readonly ListedShard[],
+  gone: ReadonlySet<string>,
+): ReadonlyMap<string, Position> {
+  const byId = new Map(listed.map((shard) => [shard.id, shard]));
+  const found = new Map<string, Position>();
+  const isTaken = ({ id, parent, stream }: ListedShard): boolean => {
+    if (shards.has(id) || found.has(id)) return true;
+    if (parent !== null && !shards.has(parent) && !gone.has(parent)) {
+      const above = byId.get(parent);
+      if (above === undefined || !isTaken(above)) return false;
+    }
+    const parentAt = parent === null ? 0 : (shards.get(parent)?.at ?? 0);
+    const at = Math.max(parentAt, log.watermarkMs);
+    found.set(id, { from: null, seq: null, at, parent, done: false, stream });
+    return true;
+  };
+  for (const shard of listed) isTaken(shard);
   return found;
 }
 
-/** Shards with something left to read whose parent is finished, or so old that it is no longer known. */
-export function readableShards(shards: ReadonlyMap<string, Position>): readonly string[] {
+/** What a complete discovery shows to be missing. */
+export function discoveryGaps(
+  { shards }: Snapshot,
+  found: ReadonlyMap<string, Position>,
+  nowMs: number,
+): readonly Gap[] {
+  const gaps: Gap[] = [];
+  const streams = new Set([...shards.values()].map(({ stream }) => stream));
+  for (const [shard, { stream }] of found) {
+    if (streams.size === 0 || streams.has(stream)) continue;
+    streams.add(stream);
+    const reason = "the stream was switched off and on: what was written between is not in it";
+    gaps.push({ shard, after: null, reason, detectedMs: nowMs });
+  }
+  for (const [shard, { at, seq }] of childlessShards(new Map([...shards, ...found]))) {
+    if (at + STREAM_RETENTION_MS > nowMs) continue;
+    const reason = "it ended, and no shard that follows it was listed while the stream kept it (24 hours)";
+    gaps.push({ shard, after: seq, reason, detectedMs: nowMs });
+  }
+  return gaps;
+}
+
+/** Shards with something left to read that may be read now, with where to begin. */
+export function readableShards(shards: ReadonlyMap<string, Position>): ReadonlyMap<string, Position> {
+  const unread = [...shards].filter(([, { done }]) => !done);
+  const oldest = unread.reduce<string | null>(
+    (least, [, { stream }]) => (least === null || stream < least ? stream : least),
+    null,
+  );
+  let floorMs = 0;
+  for (const { stream, at } of shards.values()) {
+    if (oldest !== null && stream < oldest) floorMs = Math.max(floorMs, at);
+  }
+  const readable = new Map<string, Position>();
+  for (const [shard, position] of unread) {
+    const parent = shards.get(position.parent ?? "");
+    if (position.stream !== oldest || parent?.done === false) continue;
+    readable.set(shard, { ...position, at: Math.max(position.at, parent?.at ?? 0, floorMs) });
+  }
+  return readable;
+}
+
+/** Streams list a shard for 24 hours; this is twice that. */
+const FORGET_AFTER_MS = 2 * STREAM_RETENTION_MS;
+
+/** Shards whose position says nothing any more: done long ago, their parents forgotten, their children done. */
+export function forgettableShards(
+  { shards }: Snapshot,
+  listed: readonly ListedShard[],
+  nowMs: number,
+): readonly string[] {
+  const ids = new Set(listed.map(({ id }) => id));
+  const children = Map.groupBy(shards.values(), ({ parent }) => parent);
+  const childless = new Set(childlessShards(shards).map(([shard]) => shard));
   return [...shards]
-    .filter(([, { done, parent }]) => !done && (parent === null || (shards.get(parent)?.done ?? true)))
-    .map(([shard]) => shard);
+    .filter(
+      ([id, { done, at, parent }]) =>
+        done && !ids.has(id) && nowMs - at > FORGET_AFTER_MS && !shards.has(parent ?? ""),
+    )
+    .filter(([id]) => !childless.has(id) && (children.get(id) ?? []).every((child) => child.done))
+    .map(([id]) => id);
 }

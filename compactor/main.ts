@@ -1,13 +1,24 @@
 /** `varve compactor`: the entry point. */
+import { availableParallelism } from "node:os";
 import { pino } from "pino";
 import { openS3Store } from "../shared/aws/s3.ts";
 import { systemClock } from "../shared/clock.ts";
-import { heartbeatMs, parseCompactorConfig, pollDelays, s3ConfigOf } from "../shared/config.ts";
+import type { CompactorConfig } from "../shared/config.ts";
+import { heartbeatMs, parseCompactorConfig, s3ConfigOf } from "../shared/config.ts";
+import type { CompactorDeps } from "./compactor.ts";
 import { runCompactor } from "./compactor.ts";
-import { openParquetWriter } from "./parquet.ts";
+import { countedStore, countedStreams } from "./counted.ts";
+import { HISTORY_KEY, duckdbEngine, openMerger } from "./merge.ts";
+import { openPrometheusMetrics, serveMetrics } from "./metrics.ts";
+import type { CompactorLog } from "./patience.ts";
 import { openStreams } from "./stream.ts";
+import type { OpenedLane } from "./thread.ts";
+import { openLocalLane, openThreadLane, streamsConfigOf } from "./thread.ts";
+import { openUpkeep } from "./upkeep.ts";
 
-const PARQUET_MEMORY_MAX_MB = 512;
+const THREADS_MAX = 8;
+/** Without a commit for so many heartbeats, /healthz says so. */
+const STALE_HEARTBEATS = 5;
 
 export async function compactorMain(
   environment: Readonly<Record<string, string | undefined>>,
@@ -18,36 +29,57 @@ export async function compactorMain(
     { base: null, formatters: { level: (level) => ({ level }) }, timestamp: pino.stdTimeFunctions.isoTime },
     pino.destination({ fd: 2, sync: true }),
   );
-  const store = openS3Store(s3ConfigOf(config));
-  const parquet = await openParquetWriter(PARQUET_MEMORY_MAX_MB);
-  const { minMs, maxMs } = pollDelays(config);
+  const log: CompactorLog = {
+    info: (what, fields) => logger.info(fields, what),
+    warn: (what, fields) => logger.warn(fields, what),
+  };
+  const beatMs = heartbeatMs(config);
+  const metrics = openPrometheusMetrics(systemClock.nowMs, beatMs * STALE_HEARTBEATS);
+  const listen = config.VARVE_METRICS;
+  const server = listen === undefined ? null : await serveMetrics(metrics, listen.port, listen.host);
+  if (server !== null) log.info("serving metrics", { host: listen?.host, port: server.port });
+  const opened = openS3Store(s3ConfigOf(config));
+  const store = countedStore(opened, metrics);
+  const lanes: OpenedLane[] = [];
+
+  const deps: CompactorDeps = {
+    store,
+    log,
+    metrics,
+    clock: systemClock,
+    streams: countedStreams(openStreams(streamsConfigOf(config)), metrics),
+    openLanes: async (patience, stopping) => {
+      const threads = config.VARVE_THREADS ?? Math.min(THREADS_MAX, availableParallelism());
+      if (threads === 1) lanes.push(await openLocalLane(config, log, metrics, patience));
+      else
+        for (let thread = 0; thread < threads; thread += 1)
+          lanes.push(openThreadLane(config, log, metrics, stopping));
+      return lanes.map(({ lane }) => lane);
+    },
+    merger:
+      config.VARVE_MERGE === "off"
+        ? null
+        : openMerger({ store, log, metrics, clock: systemClock, engine: duckdbEngine(megabytes(config)) }),
+    upkeep: openUpkeep({
+      store,
+      log,
+      clock: systemClock,
+      logRetentionMs: config.VARVE_LOG_RETENTION,
+      retentionMs: config.VARVE_RETENTION ?? null,
+    }),
+    configuration: { [HISTORY_KEY]: config.VARVE_HISTORY },
+    flushMs: config.VARVE_FLUSH,
+    heartbeatMs: beatMs,
+  };
   try {
-    await runCompactor(
-      {
-        store,
-        parquet,
-        streams: openStreams({
-          table: config.DYNAMODB_TABLE,
-          region: config.AWS_REGION,
-          endpoint: config.DYNAMODB_ENDPOINT,
-          streamsEndpoint: config.DYNAMODB_STREAMS_ENDPOINT,
-        }),
-        clock: systemClock,
-        log: {
-          info: (what, fields) => logger.info(fields, what),
-          warn: (what, fields) => logger.warn(fields, what),
-        },
-        flushMs: config.VARVE_FLUSH,
-        flushBytes: config.VARVE_FLUSH_BYTES,
-        heartbeatMs: heartbeatMs(config),
-        pollMinMs: minMs,
-        pollMaxMs: maxMs,
-      },
-      signal,
-    );
-    logger.info({}, "stopped");
+    await runCompactor(deps, signal);
+    log.info("stopped", {});
   } finally {
-    await parquet.close();
-    store.close();
+    await Promise.all(lanes.map(({ close }) => close()));
+    await server?.close();
+    opened.close();
   }
 }
+
+const megabytes = ({ VARVE_MERGE_MEMORY: bytes }: CompactorConfig): number =>
+  Math.max(64, Math.round(bytes / 1024 ** 2));

@@ -6,7 +6,7 @@ import { createHash } from "node:crypto";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { DuckDBAppender } from "@duckdb/node-api";
+import type { DuckDBAppender, DuckDBConnection } from "@duckdb/node-api";
 import { openDuckDB, sqlText } from "../shared/duckdb.ts";
 import type { Row } from "../shared/row.ts";
 import { sequenceColumn } from "../shared/sequence.ts";
@@ -57,33 +57,34 @@ export async function openParquetWriter(memoryMaxMB: number): Promise<ParquetWri
       await connection.run(
         `COPY (SELECT ${FILE_COLUMNS} FROM batch ORDER BY ${SORT}) TO ${sqlText(path)} (FORMAT parquet, COMPRESSION zstd)`,
       );
-      const summary = await connection.runAndReadAll(
-        `SELECT count(*)::INTEGER AS rows, sum(changes)::VARCHAR AS changes, ${SETSUM_HALVES_SQL},
-         ${STATS_COLUMNS.map((column) => `min(${column})::VARCHAR, max(${column})::VARCHAR, (count(*) - count(${column}))::INTEGER`).join(", ")}
-         FROM (SELECT *, ${SETSUM_DIGEST_SQL} AS digest FROM batch)`,
-      );
-      const [values] = summary.getRows();
-      if (values === undefined) throw new Error("DuckDB gave no summary of a batch");
-      const [count, changes, upper, lower, ...bounds] = values as [
-        number,
-        string,
-        string,
-        string,
-        ...unknown[],
-      ];
+      const summary = await summarize(connection, "batch");
       const bytes = await readFile(path);
-      return {
-        bytes,
-        totals: { rows: count, sum: setsumFromHalves(upper, lower) },
-        changes: Number(changes),
-        stats: statsJson(count, bounds),
-        sha256: createHash("sha256").update(bytes).digest("hex"),
-      };
+      return { ...summary, bytes, sha256: createHash("sha256").update(bytes).digest("hex") };
     },
     close: async () => {
       close();
       await rm(dir, { recursive: true, force: true });
     },
+  };
+}
+
+/** What the log says of a file, out of its rows: any relation that has the row columns. */
+export async function summarize(
+  connection: DuckDBConnection,
+  relation: string,
+): Promise<Pick<ParquetFile, "totals" | "changes" | "stats">> {
+  const result = await connection.runAndReadAll(
+    `SELECT count(*)::INTEGER AS rows, sum(changes)::VARCHAR AS changes, ${SETSUM_HALVES_SQL},
+     ${STATS_COLUMNS.map((column) => `min(${column})::VARCHAR, max(${column})::VARCHAR, (count(*) - count(${column}))::INTEGER`).join(", ")}
+     FROM (SELECT *, ${SETSUM_DIGEST_SQL} AS digest FROM ${relation})`,
+  );
+  const [values] = result.getRows();
+  if (values === undefined) throw new Error("DuckDB gave no summary");
+  const [count, changes, upper, lower, ...bounds] = values as [number, string, string, string, ...unknown[]];
+  return {
+    totals: { rows: count, sum: setsumFromHalves(upper, lower) },
+    changes: Number(changes),
+    stats: statsJson(count, bounds),
   };
 }
 

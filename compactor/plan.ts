@@ -4,7 +4,7 @@ import type { Action, Commit } from "../shared/delta.ts";
 import { createTableActions, domainAction } from "../shared/delta.ts";
 import { dataKey } from "../shared/keys.ts";
 import type { Position } from "../shared/position.ts";
-import { encodePosition } from "../shared/position.ts";
+import { SHARD_DOMAIN, encodePosition } from "../shared/position.ts";
 import type { Gap, LogState, Snapshot } from "../shared/snapshot.ts";
 import {
   EMPTY_LOG,
@@ -14,12 +14,14 @@ import {
   applyCommit,
   watermarkOf,
 } from "../shared/snapshot.ts";
+import type { Level } from "../shared/window.ts";
 import { dateOf } from "../shared/window.ts";
 import type { ParquetFile } from "./parquet.ts";
 
 /** A data file that is in the store, but not yet in the log. */
 export type UploadedFile = {
   readonly path: string;
+  readonly level: Level;
   readonly windowStartMs: number;
   readonly sizeBytes: number;
   readonly minChangedMs: number;
@@ -30,6 +32,8 @@ export type UploadedFile = {
 export type Change = {
   readonly files: readonly UploadedFile[];
   readonly positions: ReadonlyMap<string, Position>;
+  /** Shards that need no position any more. */
+  readonly forgotten?: readonly string[];
   readonly gaps: readonly Gap[];
   /** When a complete discovery of shards began, if there was one since the last commit. */
   readonly discoveredMs?: number | undefined;
@@ -48,9 +52,10 @@ export const flushKey = (windowStartMs: number, unique: string): string => dataK
 export function planCreate(
   tableId: string,
   { txnId, nowMs }: CommitIdentity,
+  configuration: Readonly<Record<string, string>> = {},
 ): { readonly commit: Commit; readonly next: Snapshot } {
   const actions: Action[] = [
-    ...createTableActions(tableId, nowMs, {}),
+    ...createTableActions(tableId, nowMs, configuration),
     logAction({ ...EMPTY_LOG, committedMs: nowMs }),
   ];
   const info = {
@@ -69,10 +74,13 @@ export function planCommit(snapshot: Snapshot, change: Change, { txnId, nowMs }:
     const known = snapshot.shards.get(shard);
     const seq = known?.seq ?? null;
     if (position.seq === null && seq !== null) continue;
-    if (position.from !== seq) {
+    if (position.from !== seq || (known?.done && position.seq !== seq)) {
       return { kind: "stale", why: `${shard} was read from ${position.from}, and the log has it at ${seq}` };
     }
-    positions.set(shard, { ...position, at: Math.max(position.at, known?.at ?? 0) });
+    if (known?.done) continue;
+    // A shard that the log does not know yet begins above what was published while it was being discovered.
+    const at = Math.max(position.at, known?.at ?? snapshot.log.watermarkMs);
+    positions.set(shard, { ...position, at });
   }
   for (const { path, minChangedMs } of change.files) {
     if (minChangedMs <= snapshot.log.watermarkMs) {
@@ -83,7 +91,8 @@ export function planCommit(snapshot: Snapshot, change: Change, { txnId, nowMs }:
     }
   }
   const timestampMs = Math.max(nowMs, snapshot.log.committedMs + 1);
-  const log = nextLog(snapshot, change, positions, timestampMs);
+  const forgotten = (change.forgotten ?? []).filter((shard) => snapshot.shards.has(shard));
+  const log = nextLog(snapshot, change, positions, forgotten, timestampMs);
   const rows = change.files.reduce((sum, { file }) => sum + file.totals.rows, 0);
   const info = {
     timestamp: nowMs,
@@ -96,23 +105,40 @@ export function planCommit(snapshot: Snapshot, change: Change, { txnId, nowMs }:
     operationMetrics: { numFiles: String(change.files.length), numOutputRows: String(rows) },
   };
   const actions: Action[] = [
-    ...change.files.map((file) => addAction(file, nowMs)),
+    ...change.files.map((file) => addAction(file, nowMs, true)),
     ...[...positions].map(([shard, position]) => ({ domainMetadata: encodePosition(shard, position) })),
-    ...change.gaps.map((gap, index) => domainAction(`${GAP_DOMAIN}${snapshot.version + 1}.${index}`, gap)),
+    ...forgotten.map((shard) => ({
+      domainMetadata: { domain: SHARD_DOMAIN + shard, configuration: "", removed: true },
+    })),
+    ...newGaps(snapshot, change.gaps).map((gap, index) =>
+      domainAction(`${GAP_DOMAIN}${snapshot.version + 1}.${index}`, gap),
+    ),
     logAction(log),
   ];
   return { kind: "commit", ...sound(snapshot, { version: snapshot.version + 1, info, actions }) };
+}
+
+/** A gap is met again by each worker that starts before anything after it was committed. */
+function newGaps({ gaps }: Snapshot, met: readonly Gap[]): readonly Gap[] {
+  const known = [...gaps.values()];
+  return met.filter(
+    ({ shard, after, reason }) =>
+      !known.some((gap) => gap.shard === shard && gap.after === after && gap.reason === reason),
+  );
 }
 
 function nextLog(
   snapshot: Snapshot,
   change: Change,
   positions: ReadonlyMap<string, Position>,
+  forgotten: readonly string[],
   committedMs: number,
 ): LogState {
   const { log } = snapshot;
   const discoveredMs = Math.max(log.discoveredMs, change.discoveredMs ?? 0);
-  const limitMs = watermarkOf(new Map([...snapshot.shards, ...positions]), discoveredMs);
+  const shards = new Map([...snapshot.shards, ...positions]);
+  for (const shard of forgotten) shards.delete(shard);
+  const limitMs = watermarkOf(shards, discoveredMs);
   return {
     ...log,
     committedMs,
@@ -123,17 +149,21 @@ function nextLog(
   };
 }
 
-function addAction({ path, windowStartMs, sizeBytes, file }: UploadedFile, nowMs: number): Action {
+export function addAction(
+  { path, level, windowStartMs, sizeBytes, file }: UploadedFile,
+  nowMs: number,
+  dataChange: boolean,
+): Action {
   return {
     add: {
       path,
       partitionValues: { dt: dateOf(windowStartMs) },
       size: sizeBytes,
       modificationTime: nowMs,
-      dataChange: true,
+      dataChange,
       stats: file.stats,
       tags: {
-        level: "0",
+        level: String(level),
         window: String(windowStartMs),
         changes: String(file.changes),
         setsum: file.totals.sum,
@@ -143,10 +173,10 @@ function addAction({ path, windowStartMs, sizeBytes, file }: UploadedFile, nowMs
   };
 }
 
-const logAction = (log: LogState): Action => domainAction(LOG_DOMAIN, log);
+export const logAction = (log: LogState): Action => domainAction(LOG_DOMAIN, log);
 
 /** A plan that breaks an invariant is a bug of ours: it is never written. */
-function sound(
+export function sound(
   before: Snapshot | null,
   commit: Commit,
 ): { readonly commit: Commit; readonly next: Snapshot } {

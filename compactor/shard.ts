@@ -8,11 +8,12 @@
  * - The shard's watermark rises to the time a call was made once its answer says that nothing more was waiting.
  */
 import type { Clock } from "../shared/clock.ts";
-import type { ReadPosition } from "../shared/position.ts";
+import type { Position } from "../shared/position.ts";
 import type { Row, StreamRecord } from "../shared/row.ts";
 import { rowOf, sequenceOf } from "../shared/row.ts";
 import { compareSequence } from "../shared/sequence.ts";
 import type { Gap } from "../shared/snapshot.ts";
+import { STREAM_RETENTION_MS } from "../shared/snapshot.ts";
 import type { ShardPage } from "./buffer.ts";
 import type { Page, Streams } from "./stream.ts";
 
@@ -20,6 +21,9 @@ import type { Page, Streams } from "./stream.ts";
 const FULL_PAGE_RECORDS = 1000;
 const FULL_PAGE_BYTES = 900_000;
 const RETRY_MAX_MS = 10_000;
+/** A shard just listed may not be known everywhere yet: it is gone when it was asked for this often. */
+const MISSES_MAX = 6;
+const TRIMMED = "the records after it are older than the stream keeps (24 hours)";
 
 export type ShardReaderDeps = {
   readonly streams: Streams;
@@ -35,7 +39,7 @@ export type ShardReaderDeps = {
 export async function readShard(
   deps: ShardReaderDeps,
   shard: string,
-  start: ReadPosition,
+  start: Position,
   signal: AbortSignal,
 ): Promise<void> {
   const { streams, clock } = deps;
@@ -54,23 +58,31 @@ export async function readShard(
   const passGap = async (reason: Gap["reason"]): Promise<void> => {
     const gap: Gap = { shard, after: position.seq, reason, detectedMs: clock.nowMs() };
     deps.warn(`${shard}: gap after ${position.seq ?? "its start"}: ${reason}`);
-    await deps.accept({ shard, rows: [], records: 0, bytes: 0, position, gap });
+    await deps.accept({
+      shard,
+      rows: [],
+      records: 0,
+      bytes: 0,
+      position: { ...position, from: position.seq },
+      gap,
+    });
   };
 
+  if (start.seq === null && start.at > 0 && clock.nowMs() - start.at > STREAM_RETENTION_MS) {
+    await passGap("its first records may be older than the stream keeps (24 hours)");
+  }
+  let misses = 0;
   while (!signal.aborted) {
     if (iterator === null) {
-      const opened = await streams.openIterator(
-        start.stream,
-        shard,
-        fromHorizon ? null : position.seq,
-        signal,
-      );
+      const after = fromHorizon ? null : position.seq;
+      const opened = await streams.openIterator(start.stream, shard, after, signal);
       if (opened.kind === "iterator") iterator = opened.iterator;
       else if (opened.kind === "retry") await backOff(opened.why);
       else if (opened.kind === "trimmed" && !fromHorizon) {
-        await passGap("the records after it are older than the stream keeps (24 hours)");
+        await passGap(TRIMMED);
         fromHorizon = true;
-      } else {
+      } else if ((misses += 1) < MISSES_MAX) await backOff(`it is ${opened.kind}`);
+      else {
         await passGap("the shard no longer exists: its records were older than the stream keeps (24 hours)");
         await deps.accept({ shard, rows: [], records: 0, bytes: 0, position: endOf(position) });
         return;
@@ -80,19 +92,17 @@ export async function readShard(
     const askedMs = clock.nowMs();
     const outcome = await streams.getRecords(iterator, signal);
     if (signal.aborted) return;
-    if (outcome.kind === "retry") {
-      await backOff(outcome.why);
-      continue;
-    }
     if (outcome.kind !== "page") {
-      iterator = null;
-      if (outcome.kind === "trimmed") {
-        await passGap("the records after it are older than the stream keeps (24 hours)");
+      if (outcome.kind === "trimmed" && !fromHorizon) {
+        await passGap(TRIMMED);
         fromHorizon = true;
       }
+      if (outcome.kind !== "retry") iterator = null;
+      await backOff(outcome.kind === "retry" ? outcome.why : `its iterator is ${outcome.kind}`);
       continue;
     }
     faults = 0;
+    misses = 0;
     const { page } = outcome;
     const taken = takePage(shard, position, page, askedMs, clock.nowMs());
     position = taken.position;
@@ -108,7 +118,7 @@ export async function readShard(
 /** The rows of one answer, and the position after it. Pure. */
 export function takePage(
   shard: string,
-  before: ReadPosition,
+  before: Position,
   page: Page,
   askedMs: number,
   readMs: number,
@@ -134,11 +144,11 @@ export function takePage(
     rows,
     records,
     bytes: page.bytes,
-    position: { ...before, seq, at, done: page.next === null },
+    position: { ...before, from: before.seq, seq, at, done: page.next === null },
   };
 }
 
-const endOf = (position: ReadPosition): ReadPosition => ({ ...position, done: true });
+const endOf = (position: Position): Position => ({ ...position, from: position.seq, done: true });
 
 const isFull = (page: Page): boolean =>
   page.next !== null && (page.records.length >= FULL_PAGE_RECORDS || page.bytes >= FULL_PAGE_BYTES);

@@ -7,6 +7,7 @@ import {
   DescribeStreamCommand,
   DynamoDBStreamsClient,
   GetShardIteratorCommand,
+  ListStreamsCommand,
 } from "@aws-sdk/client-dynamodb-streams";
 import { defaultProvider } from "@aws-sdk/credential-provider-node";
 import { AwsV4Signer } from "aws4fetch";
@@ -14,8 +15,12 @@ import { VarveError } from "../shared/errors.ts";
 import type { StreamRecord } from "../shared/row.ts";
 import type { SequenceNumber } from "../shared/sequence.ts";
 
-export type ListedShard = { readonly id: string; readonly parent: string | null };
-export type StreamDescription = { readonly arn: string; readonly shards: readonly ListedShard[] };
+export type ListedShard = {
+  readonly id: string;
+  readonly parent: string | null;
+  /** ARN. A table has one a time its stream was switched on; they are named by that time, so they sort by it. */
+  readonly stream: string;
+};
 
 export type Page = {
   readonly records: readonly StreamRecord[];
@@ -39,8 +44,8 @@ export type IteratorOutcome =
   | { readonly kind: "retry"; readonly why: string };
 
 export type Streams = {
-  /** Every shard of the table's stream, all pages read. */
-  readonly describe: (signal?: AbortSignal) => Promise<StreamDescription>;
+  /** Every shard of the table's stream, and of its earlier streams that can still be read; all pages. */
+  readonly describe: (signal?: AbortSignal) => Promise<readonly ListedShard[]>;
   /** Null: from the oldest record there is. */
   readonly openIterator: (
     arn: string,
@@ -60,6 +65,7 @@ export type StreamsConfig = {
 
 const RECORDS_MAX = 1000;
 const REQUEST_TIMEOUT_MS = 30_000;
+const CONNECTION_TIMEOUT_MS = 5_000;
 
 const OUTCOME_OF: Readonly<Record<string, "expired" | "trimmed" | "gone">> = {
   ExpiredIteratorException: "expired",
@@ -70,7 +76,8 @@ const OUTCOME_OF: Readonly<Record<string, "expired" | "trimmed" | "gone">> = {
 export function openStreams(config: StreamsConfig): Streams {
   const streamsEndpoint = config.streamsEndpoint ?? config.endpoint;
   const credentials = defaultProvider();
-  const base = { region: config.region, credentials, maxAttempts: 5 };
+  const requestHandler = { requestTimeout: REQUEST_TIMEOUT_MS, connectionTimeout: CONNECTION_TIMEOUT_MS };
+  const base = { region: config.region, credentials, maxAttempts: 5, requestHandler };
   const tables = new DynamoDBClient({
     ...base,
     ...(config.endpoint === undefined ? {} : { endpoint: config.endpoint }),
@@ -84,24 +91,18 @@ export function openStreams(config: StreamsConfig): Streams {
 
   return {
     describe: async (signal) => {
-      const arn = await streamArn(tables, config, signal);
+      const latest = await streamArn(tables, config, signal);
+      const arns = await streamArns(streams, config, signal);
       const shards: ListedShard[] = [];
-      let last: string | undefined;
-      do {
-        const { StreamDescription: page } = await streams.send(
-          new DescribeStreamCommand({
-            StreamArn: arn,
-            ...(last === undefined ? {} : { ExclusiveStartShardId: last }),
-          }),
-          signal === undefined ? {} : { abortSignal: signal },
-        );
-        for (const shard of page?.Shards ?? []) {
-          if (shard.ShardId !== undefined)
-            shards.push({ id: shard.ShardId, parent: shard.ParentShardId ?? null });
+      for (const arn of new Set([...arns, latest])) {
+        try {
+          shards.push(...(await listShards(streams, arn, signal)));
+        } catch (error) {
+          // An earlier stream that has passed its 24 hours between the two calls.
+          if (arn === latest || !isNamed(error, "ResourceNotFoundException")) throw error;
         }
-        last = page?.LastEvaluatedShardId;
-      } while (last !== undefined);
-      return { arn, shards };
+      }
+      return shards;
     },
 
     openIterator: async (arn, shard, after, signal) => {
@@ -184,6 +185,57 @@ export function parsePage(status: number, text: string): PageOutcome {
     : { kind };
 }
 
+async function streamArns(
+  client: DynamoDBStreamsClient,
+  { table }: StreamsConfig,
+  signal?: AbortSignal,
+): Promise<string[]> {
+  const arns: string[] = [];
+  let last: string | undefined;
+  do {
+    const page = await client.send(
+      new ListStreamsCommand({
+        TableName: table,
+        ...(last === undefined ? {} : { ExclusiveStartStreamArn: last }),
+      }),
+      signal === undefined ? {} : { abortSignal: signal },
+    );
+    for (const { StreamArn: arn } of page.Streams ?? []) if (arn !== undefined) arns.push(arn);
+    last = page.LastEvaluatedStreamArn;
+  } while (last !== undefined);
+  return arns;
+}
+
+/** None when the stream shows no images. */
+async function listShards(
+  client: DynamoDBStreamsClient,
+  arn: string,
+  signal?: AbortSignal,
+): Promise<ListedShard[]> {
+  const shards: ListedShard[] = [];
+  let last: string | undefined;
+  do {
+    const { StreamDescription: page } = await client.send(
+      new DescribeStreamCommand({
+        StreamArn: arn,
+        ...(last === undefined ? {} : { ExclusiveStartShardId: last }),
+      }),
+      signal === undefined ? {} : { abortSignal: signal },
+    );
+    if (!showsImages(page?.StreamViewType)) return [];
+    for (const { ShardId: id, ParentShardId: parent } of page?.Shards ?? []) {
+      if (id !== undefined) shards.push({ id, parent: parent ?? null, stream: arn });
+    }
+    last = page?.LastEvaluatedShardId;
+  } while (last !== undefined);
+  return shards;
+}
+
+const showsImages = (view: string | undefined): boolean =>
+  view === undefined || view === "NEW_IMAGE" || view === "NEW_AND_OLD_IMAGES";
+
+const isNamed = (error: unknown, name: string): boolean => error instanceof Error && error.name === name;
+
 async function streamArn(
   client: DynamoDBClient,
   config: StreamsConfig,
@@ -197,7 +249,7 @@ async function streamArn(
     )
     .catch((error: unknown) => {
       const name = error instanceof Error ? error.name : "";
-      if (name === "ResourceNotFoundException") {
+      if (isNamed(error, "ResourceNotFoundException")) {
         throw new VarveError(
           "no_table",
           `there is no table ${config.table} at ${at}.`,
@@ -222,7 +274,7 @@ async function streamArn(
         `${config.table} --stream-specification StreamEnabled=true,StreamViewType=NEW_IMAGE`,
     );
   }
-  if (view !== undefined && view !== "NEW_IMAGE" && view !== "NEW_AND_OLD_IMAGES") {
+  if (!showsImages(view)) {
     throw new VarveError(
       "wrong_stream_view",
       `the stream of ${config.table} shows ${view}; Varve needs NEW_IMAGE.`,

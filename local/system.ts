@@ -119,6 +119,7 @@ export function compactorPart(system: System, flush: string, environment: Enviro
       S3_REGION: system.s3Credentials.region,
       VARVE_CHANGELOG: system.changelog,
       VARVE_FLUSH: flush,
+      VARVE_THREADS: "1",
     },
     channel: true,
     readiness: { by: "start" },

@@ -26,7 +26,7 @@ export function parseSince(text: string, nowMs: number): Since {
   if (ISO.test(text)) {
     const zoned = /(?:Z|[+-]\d{2}:?\d{2})$/.test(text) || text.length === 10 ? text : `${text}Z`;
     const ms = Date.parse(zoned.replace(" ", "T"));
-    if (!Number.isNaN(ms)) return { kind: "time", ms };
+    if (!Number.isNaN(ms) && isDate(text.slice(0, 10))) return { kind: "time", ms };
   }
   throw new VarveError(
     "bad_since",
@@ -34,6 +34,9 @@ export function parseSince(text: string, nowMs: number): Since {
     "Give an ISO time (2026-11-23T09:00:00Z), a span back from now (30s, 15m, 2h, 7d), or a version number (120).",
   );
 }
+
+/** JavaScript takes 30 February for 2 March. */
+const isDate = (date: string): boolean => iso(Date.parse(date)).startsWith(date);
 
 export type Filter = { readonly collection?: string | undefined; readonly source?: string | undefined };
 

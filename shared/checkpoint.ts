@@ -35,15 +35,20 @@ const COLUMNS: Readonly<Record<string, string>> = {
   domainMetadata: "STRUCT(domain VARCHAR, configuration VARCHAR, removed BOOLEAN)",
 };
 
-/** The actions that a snapshot comes to. */
-export function checkpointActions(snapshot: Snapshot): Action[] {
+/**
+ * The actions that a snapshot comes to.
+ * @param forgetBeforeMs removals from before this time are left out
+ */
+export function checkpointActions(snapshot: Snapshot, forgetBeforeMs: number): Action[] {
   return [
     { protocol: snapshot.protocol },
     { metaData: snapshot.metaData },
     ...[...snapshot.files.values()].map(({ add }) => ({ add: { ...add, dataChange: false } })),
-    ...[...snapshot.removed].map(([path, deletionTimestamp]) => ({
-      remove: { path, deletionTimestamp, dataChange: false },
-    })),
+    ...[...snapshot.removed]
+      .filter(([, removedMs]) => removedMs >= forgetBeforeMs)
+      .map(([path, deletionTimestamp]) => ({
+        remove: { path, deletionTimestamp, dataChange: false },
+      })),
     ...[...snapshot.shards].map(([shard, position]) => ({ domainMetadata: encodePosition(shard, position) })),
     ...[...snapshot.gaps].map(([name, gap]) => domainAction(GAP_DOMAIN + name, gap)),
     domainAction(LOG_DOMAIN, snapshot.log),
@@ -51,8 +56,13 @@ export function checkpointActions(snapshot: Snapshot): Action[] {
 }
 
 /** Writes the checkpoint of `snapshot`, and points `_last_checkpoint` at it unless that is further already. */
-export async function writeCheckpoint(store: ObjectStore, snapshot: Snapshot): Promise<void> {
-  const actions = checkpointActions(snapshot);
+export async function writeCheckpoint(
+  store: ObjectStore,
+  snapshot: Snapshot,
+  options: { readonly forgetBeforeMs?: number; readonly signal?: AbortSignal } = {},
+): Promise<void> {
+  const { signal } = options;
+  const actions = checkpointActions(snapshot, options.forgetBeforeMs ?? 0);
   const body = await inScratch(async (dir, run) => {
     const input = join(dir, "actions.ndjson");
     const output = join(dir, "checkpoint.parquet");
@@ -64,11 +74,11 @@ export async function writeCheckpoint(store: ObjectStore, snapshot: Snapshot): P
     );
     return readFile(output);
   });
-  const put = await store.put(checkpointKey(snapshot.version), body, { kind: "always" });
+  const put = await store.put(checkpointKey(snapshot.version), body, { kind: "always" }, signal);
   if (put.kind !== "stored")
     throw put.kind === "unknown" ? put.cause : new Error("the checkpoint was refused");
 
-  const standing = await store.get(LAST_CHECKPOINT_KEY);
+  const standing = await store.get(LAST_CHECKPOINT_KEY, signal);
   const standingVersion = standing === null ? -1 : (parseLast(standing.body)?.version ?? -1);
   if (standingVersion >= snapshot.version) return;
   const last = {
@@ -81,13 +91,13 @@ export async function writeCheckpoint(store: ObjectStore, snapshot: Snapshot): P
     LAST_CHECKPOINT_KEY,
     new TextEncoder().encode(JSON.stringify(last)),
     standing === null ? { kind: "if-absent" } : { kind: "if-match", etag: standing.etag },
+    signal,
   );
 }
 
 /** The snapshot of the last checkpoint; null when there is none that can be read. */
 export async function readCheckpoint(store: ObjectStore, signal?: AbortSignal): Promise<Snapshot | null> {
-  const pointer = await store.get(LAST_CHECKPOINT_KEY, signal);
-  const last = pointer === null ? null : parseLast(pointer.body);
+  const last = await readLastCheckpoint(store, signal);
   if (last === null) return null;
   const object = await store.get(checkpointKey(last.version), signal);
   if (object === null) return null;
@@ -104,6 +114,15 @@ export async function readCheckpoint(store: ObjectStore, signal?: AbortSignal): 
     return rows.map(([line]) => line as string);
   });
   return restoreSnapshot(last.version, parseActions(last.version, lines));
+}
+
+/** What `_last_checkpoint` says; null when there is none that can be read. */
+export async function readLastCheckpoint(
+  store: ObjectStore,
+  signal?: AbortSignal,
+): Promise<{ readonly version: number } | null> {
+  const pointer = await store.get(LAST_CHECKPOINT_KEY, signal);
+  return pointer === null ? null : parseLast(pointer.body);
 }
 
 function parseLast(body: Uint8Array): z.infer<typeof LAST_CHECKPOINT> | null {

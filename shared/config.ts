@@ -20,9 +20,22 @@ const DURATION = z.string().transform((text, context) => {
   return z.NEVER;
 });
 const BYTES = z.string().transform((text, context) => {
-  const match = /^(\d+)(KB|MB|GB)$/.exec(text);
+  const match = /^([1-9]\d*)(KB|MB|GB)$/.exec(text);
   if (match !== null) return Number(match[1]) * (SIZES[match[2] ?? ""] ?? 0);
   context.addIssue(`${JSON.stringify(text)} is not a size, such as 64MB`);
+  return z.NEVER;
+});
+const WHOLE = z.string().transform((text, context) => {
+  const value = Number(text);
+  if (Number.isInteger(value) && value >= 1 && value <= 64) return value;
+  context.addIssue(`${JSON.stringify(text)} is not a whole number from 1 to 64`);
+  return z.NEVER;
+});
+const LISTEN = z.string().transform((text, context) => {
+  const match = /^(?:(.+):)?(\d{1,5})$/.exec(text);
+  if (match !== null && Number(match[2]) <= 65_535)
+    return { host: match[1] ?? "127.0.0.1", port: Number(match[2]) };
+  context.addIssue(`${JSON.stringify(text)} is neither a port nor host:port`);
   return z.NEVER;
 });
 const ROOT = z.string({ error: "is not set" }).transform((address, context) => {
@@ -56,6 +69,19 @@ const COMPACTOR_ENV = CHANGELOG_ENV.extend(TABLE_ENV.shape).extend({
   /** How long nothing may happen before the watermark is committed on its own. */
   VARVE_HEARTBEAT: DURATION.optional(),
   /** Between two GetRecords calls on a shard that has little new: shortest and longest. By default they follow the flush. */
+  /** Threads that read and write; 1: no thread of their own. */
+  VARVE_THREADS: WHOLE.optional(),
+  /** Merging windows of five minutes, an hour, a day. */
+  VARVE_MERGE: z.enum(["on", "off"]).default("on"),
+  VARVE_MERGE_MEMORY: BYTES.default(512 * 1024 ** 2),
+  /** `latest`: the last row of a key and window survives a merge; `full`: all do. Fixed when the log is made. */
+  VARVE_HISTORY: z.enum(["latest", "full"]).default("latest"),
+  /** How long rows are kept; by default for ever. */
+  VARVE_RETENTION: DURATION.optional(),
+  /** How long log entries and merged-away files are kept for readers that are behind. */
+  VARVE_LOG_RETENTION: DURATION.default(2 * 86_400_000),
+  /** Where /metrics and /healthz are served, `port` or `host:port`; by default not at all. */
+  VARVE_METRICS: LISTEN.optional(),
   VARVE_POLL_MIN: DURATION.optional(),
   VARVE_POLL_MAX: DURATION.optional(),
 });

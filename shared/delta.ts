@@ -141,7 +141,7 @@ export const domainAction = (domain: string, configuration: unknown): Action => 
 export function createTableActions(
   tableId: string,
   nowMs: number,
-  configuration: Record<string, string>,
+  configuration: Readonly<Record<string, string>>,
 ): Action[] {
   const fields = [PARTITION_COLUMN, ...COLUMNS].map(({ name, type }) => ({
     name,

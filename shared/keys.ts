@@ -5,6 +5,11 @@ import { dateOf } from "./window.ts";
 export const LOG_DIR = "_delta_log/";
 export const LAST_CHECKPOINT_KEY = "_delta_log/_last_checkpoint";
 
+export const DATA_DIR = "data/";
+export const WORKERS_DIR = "workers/";
+
+export const workerKey = (id: string): string => `${WORKERS_DIR}${id}.json`;
+
 const pad20 = (version: number): string => String(version).padStart(20, "0");
 
 export const commitKey = (version: number): string => `${LOG_DIR}${pad20(version)}.json`;

@@ -30,12 +30,11 @@ const POSITION = z.object({
   parent: z.string().nullable(),
   /** Read to its end. Its children may be read. */
   done: z.boolean(),
+  /** The stream's ARN. */
   stream: z.string(),
 });
 
 export type Position = Readonly<z.infer<typeof POSITION>>;
-/** A position while reading: `from` is only known once a batch is taken. */
-export type ReadPosition = Omit<Position, "from">;
 
 export const encodePosition = (shard: string, position: Position): DomainMetadata => ({
   domain: SHARD_DOMAIN + shard,

@@ -78,7 +78,7 @@ export function rowOf(
   const { dynamodb } = record;
   const op = OP_OF[record.eventName];
   if (op === undefined) throw badRecord(record, `its eventName is ${JSON.stringify(record.eventName)}`);
-  const createdMs = (dynamodb.ApproximateCreationDateTime ?? 0) * 1000;
+  const createdMs = Math.ceil((dynamodb.ApproximateCreationDateTime ?? 0) * 1000);
   const latestMs = Math.min(Math.floor(createdMs / 1000) * 1000 + 999, Math.max(createdMs, readMs));
   const image = dynamodb.NewImage;
   if (op !== "delete" && image === undefined) {
@@ -87,7 +87,7 @@ export function rowOf(
       "it has no NewImage: the table's stream view type must be NEW_IMAGE or NEW_AND_OLD_IMAGES",
     );
   }
-  const pk = text(dynamodb.Keys["pk"]);
+  const pk = soleKey(dynamodb.Keys);
   const item = pk === null ? null : parsePk(pk);
   const base = {
     changedMs: latestMs > floorMs ? latestMs : floorMs + 1,
@@ -144,6 +144,12 @@ const NOT_OURS = {
 /** https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/time-to-live-ttl-streams.html */
 const isTtlRemoval = (record: StreamRecord): boolean =>
   record.userIdentity?.Type === "Service" && record.userIdentity.PrincipalId === "dynamodb.amazonaws.com";
+
+/** The partition key of an item whose whole key it is. With a sort key beside it, the table is not ours. */
+function soleKey(keys: AttributeMap): string | null {
+  for (const name in keys) if (name !== "pk") return null;
+  return text(keys["pk"]);
+}
 
 const text = (value: AttributeValue | undefined): string | null =>
   value !== undefined && "S" in value ? value.S : null;

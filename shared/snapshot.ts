@@ -154,17 +154,36 @@ export function parseDataFile(add: Add): DataFile | null {
   };
 }
 
-/** Shards that hold the watermark back: those not read to the end, and those whose children are not known yet. */
-export function holdingShards(
+/** How long a stream keeps its records: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Streams.html */
+export const STREAM_RETENTION_MS = 86_400_000;
+
+/** Shards that were read to the end, and that others should follow; but none is known. */
+export function childlessShards(
   shards: ReadonlyMap<string, Position>,
 ): readonly (readonly [string, Position])[] {
-  const parents = new Set([...shards.values()].map((position) => position.parent));
-  return [...shards].filter(([shard, position]) => !position.done || !parents.has(shard));
+  const parents = new Set([...shards.values()].map(({ parent }) => parent));
+  const newest = [...shards.values()].reduce((last, { stream }) => (stream > last ? stream : last), "");
+  // A stream that was switched off has ended for good; one that is switched on again has another, later name.
+  return [...shards].filter(([shard, { done, stream }]) => done && stream === newest && !parents.has(shard));
+}
+
+/**
+ * Shards that hold the watermark back: those not read to the end, and those whose children are not known yet,
+ * for as long as the stream keeps what the children would hold.
+ */
+export function holdingShards(
+  shards: ReadonlyMap<string, Position>,
+  discoveredMs: number,
+): readonly (readonly [string, Position])[] {
+  const open = [...shards].filter(([, { done }]) => !done);
+  const childless = childlessShards(shards).filter(([, { at }]) => at + STREAM_RETENTION_MS > discoveredMs);
+  return [...open, ...childless];
 }
 
 /** The highest watermark that these positions allow. */
 export function watermarkOf(shards: ReadonlyMap<string, Position>, discoveredMs: number): number {
-  return holdingShards(shards).reduce((least, [, position]) => Math.min(least, position.at), discoveredMs);
+  const holding = holdingShards(shards, discoveredMs);
+  return holding.reduce((least, [, position]) => Math.min(least, position.at), discoveredMs);
 }
 
 /** Applies one commit. `before` is null for version 0. Never throws: what is wrong is in `violations`. */
@@ -227,6 +246,11 @@ export function applyCommit(before: Snapshot | null, commit: Commit): Applied {
         else log = next;
       } else if (domain.startsWith(SHARD_DOMAIN)) {
         const shard = domain.slice(SHARD_DOMAIN.length);
+        if (action.domainMetadata.removed) {
+          if (shards.get(shard)?.done !== true) broken(2, `${shard} is forgotten before it is done`);
+          shards.delete(shard);
+          continue;
+        }
         const next = parsePosition(configuration);
         if (next === null) {
           broken(2, `the position of ${shard} cannot be read`);

@@ -1,0 +1,166 @@
+/**
+ * A lane: some shards, read into one window buffer and written to data files. A process has one lane a core;
+ * what leaves a lane is only what the commit needs. Lanes know nothing of the log.
+ *
+ * Laws
+ * - Batches leave a lane in the order their rows were read, one at a time.
+ * - After `reset` nothing that was read before it leaves.
+ */
+import type { Clock } from "../shared/clock.ts";
+import type { Position } from "../shared/position.ts";
+import type { Gap } from "../shared/snapshot.ts";
+import type { ObjectStore } from "../shared/store.ts";
+import type { Batch, ShardPage } from "./buffer.ts";
+import { WindowBuffer } from "./buffer.ts";
+import type { ParquetWriter } from "./parquet.ts";
+import type { CompactorLog, Patience } from "./patience.ts";
+import type { UploadedFile } from "./plan.ts";
+import { flushKey } from "./plan.ts";
+import { readShard } from "./shard.ts";
+import type { Streams } from "./stream.ts";
+
+/** The buffer may hold this many flushes' bytes while one is being written; then reading waits. */
+const BUFFERED_FLUSHES_MAX = 2;
+const WAITS_PER_FLUSH = 20;
+
+export type LaneBatch = {
+  readonly files: readonly UploadedFile[];
+  readonly positions: ReadonlyMap<string, Position>;
+  readonly gaps: readonly Gap[];
+  readonly records: number;
+  /** Rows of events that the edge has rejected. */
+  readonly rejectedRows: number;
+};
+
+export type Lane = {
+  /** The shards to read from now on, and where each starts that is not being read yet. */
+  readonly assign: (shards: ReadonlyMap<string, Position>) => Promise<void>;
+  /**
+   * What was read, as files in the store. Null when nothing is due yet, unless it is `forced`.
+   * Rejects with what ended a reader for good.
+   */
+  readonly take: (forced: boolean) => Promise<LaneBatch | null>;
+  /** Stops reading and forgets all that was read. */
+  readonly reset: () => Promise<void>;
+  /** Stops reading; what was read can still be taken. */
+  readonly stop: () => Promise<void>;
+  /** Bytes of answers whose rows are not committed yet. */
+  readonly bufferedBytes: () => number;
+};
+
+export type LaneDeps = {
+  readonly store: ObjectStore;
+  readonly streams: Streams;
+  readonly parquet: ParquetWriter;
+  readonly clock: Clock;
+  readonly log: CompactorLog;
+  readonly patience: Patience;
+  readonly flushMs: number;
+  readonly flushBytes: number;
+  readonly pollMinMs: number;
+  readonly pollMaxMs: number;
+};
+
+type Reader = { readonly stop: AbortController; readonly ended: Promise<void> };
+
+export function openLane(deps: LaneDeps): Lane {
+  const { clock, log } = deps;
+  let buffer = new WindowBuffer();
+  const readers = new Map<string, Reader>();
+  let fault: unknown;
+
+  const start = (shard: string, position: Position): void => {
+    const stop = new AbortController();
+    const into = buffer;
+    const accept = async (page: ShardPage): Promise<void> => {
+      while (buffer.bytes > deps.flushBytes * BUFFERED_FLUSHES_MAX && !stop.signal.aborted) {
+        await clock.sleep(deps.flushMs / WAITS_PER_FLUSH, stop.signal);
+      }
+      if (!stop.signal.aborted) into.add(page, clock.nowMs());
+    };
+    const warn = (what: string) => log.warn(what, { shard });
+    const ended = readShard({ ...deps, accept, warn }, shard, position, stop.signal).catch(
+      (error: unknown) => {
+        fault ??= error;
+      },
+    );
+    readers.set(shard, { stop, ended });
+  };
+
+  const halt = async (shards: readonly string[]): Promise<void> => {
+    const halted = shards.flatMap((shard) => readers.get(shard) ?? []);
+    for (const { stop } of halted) stop.abort();
+    await Promise.all(halted.map(({ ended }) => ended));
+    for (const shard of shards) readers.delete(shard);
+  };
+
+  return {
+    assign: async (shards) => {
+      await halt([...readers.keys()].filter((shard) => !shards.has(shard)));
+      for (const [shard, position] of shards) {
+        // What an earlier reader of the shard left must be taken first: it goes on from there.
+        if (!readers.has(shard) && !buffer.holds(shard)) start(shard, position);
+      }
+    },
+    take: async (forced) => {
+      if (fault !== undefined && !buffer.hasRows) throw fault;
+      const first = buffer.firstRowAtMs;
+      const due =
+        forced ||
+        fault !== undefined ||
+        (first !== null && clock.nowMs() - first >= deps.flushMs) ||
+        buffer.bytes >= deps.flushBytes ||
+        buffer.urgent;
+      if (!due) return null;
+      const from = buffer;
+      const batch = from.take();
+      const files = await upload(deps, batch);
+      if (files === null || from !== buffer) return null;
+      const { positions, gaps, records } = batch;
+      return { files, positions, gaps, records, rejectedRows: rejectedRows(batch) };
+    },
+    reset: async () => {
+      buffer = new WindowBuffer();
+      await halt([...readers.keys()]);
+    },
+    stop: () => halt([...readers.keys()]),
+    bufferedBytes: () => buffer.bytes,
+  };
+}
+
+/** Writes a file a window and uploads it under a name never used before. Null when patience ran out. */
+async function upload(deps: LaneDeps, batch: Batch): Promise<UploadedFile[] | null> {
+  const files: UploadedFile[] = [];
+  for (const [windowStartMs, rows] of batch.windows) {
+    const { bytes, ...file } = await deps.parquet.write(rows.values());
+    const path = flushKey(windowStartMs, deps.clock.uuid());
+    const stored = await deps.patience.persist(`uploading ${path}`, async () => {
+      const put = await deps.store.put(path, bytes, { kind: "always" }, deps.patience.giveUp);
+      if (put.kind === "stored") return true;
+      throw put.kind === "unknown" ? put.cause : new Error("the store refused it");
+    });
+    if (stored === null) return null;
+    files.push({
+      path,
+      level: 0,
+      windowStartMs,
+      sizeBytes: bytes.byteLength,
+      minChangedMs: leastMs(rows.values()),
+      file,
+    });
+  }
+  return files;
+}
+
+function rejectedRows({ windows }: Batch): number {
+  let count = 0;
+  for (const rows of windows.values())
+    for (const { kind } of rows.values()) if (kind === "rejected") count += 1;
+  return count;
+}
+
+function leastMs(rows: Iterable<{ readonly changedMs: number }>): number {
+  let least = Number.POSITIVE_INFINITY;
+  for (const { changedMs } of rows) if (changedMs < least) least = changedMs;
+  return least;
+}

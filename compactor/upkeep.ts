@@ -1,0 +1,96 @@
+/** Keeping the log small: checkpoints, retention, clean-up of old entries, and of files that no reader needs. */
+import { CHECKPOINT_EVERY, readLastCheckpoint, writeCheckpoint } from "../shared/checkpoint.ts";
+import type { Clock } from "../shared/clock.ts";
+import { LOG_DIR, checkpointKey, commitKey, parseLogKey } from "../shared/keys.ts";
+import type { LogKey } from "../shared/keys.ts";
+import type { ObjectStore } from "../shared/store.ts";
+import { expiredFiles, planExpire } from "./levels.ts";
+import type { Beside } from "./merge.ts";
+import type { CompactorLog } from "./patience.ts";
+import { vacuum } from "./vacuum.ts";
+
+export type Upkeep = { readonly run: (beside: Beside) => Promise<void> };
+
+export type UpkeepDeps = {
+  readonly store: ObjectStore;
+  readonly clock: Clock;
+  readonly log: CompactorLog;
+  /** How long log entries, and files that were merged away, are kept for readers that are behind. */
+  readonly logRetentionMs: number;
+  /** How long rows are kept. Null: for ever. */
+  readonly retentionMs: number | null;
+};
+
+const CLEAN_EVERY_MS = 3_600_000;
+/** Files in no commit: a commit may still be on its way that names them. */
+export const ORPHAN_AGE_MS = 7 * 86_400_000;
+
+export function openUpkeep(deps: UpkeepDeps): Upkeep {
+  const { store, clock, log } = deps;
+  let checkpointVersion: number | null = null;
+  let cleanedMs = clock.nowMs();
+
+  const checkpoint = async ({ snapshot, signal }: Beside): Promise<void> => {
+    checkpointVersion ??= (await readLastCheckpoint(store))?.version ?? -1;
+    const tip = snapshot();
+    if (tip.version - checkpointVersion < CHECKPOINT_EVERY) return;
+    await writeCheckpoint(store, tip, {
+      forgetBeforeMs: clock.nowMs() - deps.logRetentionMs - ORPHAN_AGE_MS,
+      signal,
+    });
+    checkpointVersion = tip.version;
+    log.info("checkpoint", { version: tip.version, files: tip.files.size, shards: tip.shards.size });
+  };
+
+  const clean = async (beside: Beside): Promise<void> => {
+    const nowMs = clock.nowMs();
+    if (nowMs - cleanedMs < CLEAN_EVERY_MS) return;
+    cleanedMs = nowMs;
+    const entries = await cleanLog(store, nowMs - deps.logRetentionMs);
+    const { files } = await vacuum(store, beside.snapshot(), {
+      removedBeforeMs: nowMs - deps.logRetentionMs,
+      orphanBeforeMs: nowMs - ORPHAN_AGE_MS,
+      dryRun: false,
+    });
+    if (entries + files.length > 0) log.info("cleaned", { entries, files: files.length });
+  };
+
+  return {
+    run: async (beside) => {
+      if (beside.owns("checkpoint")) await checkpoint(beside);
+      if (!beside.owns("clean-up")) return;
+      const { retentionMs } = deps;
+      if (retentionMs !== null && expiredFiles(beside.snapshot(), retentionMs).length > 0) {
+        await beside.commit((snapshot, identity) =>
+          planExpire(snapshot, expiredFiles(snapshot, retentionMs), identity),
+        );
+      }
+      await clean(beside);
+    },
+  };
+}
+
+type ListedEntry = LogKey & { readonly modifiedMs: number };
+
+/**
+ * Entries and checkpoints that no reader needs: all before the newest checkpoint that is older than the
+ * retention. That checkpoint and the entry of its version stay. Ascending, so that what is left has no hole.
+ */
+export function obsoleteEntries(listed: readonly ListedEntry[], beforeMs: number): readonly LogKey[] {
+  const old = listed.filter(({ kind, modifiedMs }) => kind === "checkpoint" && modifiedMs < beforeMs);
+  const keep = Math.max(-1, ...old.map(({ version }) => version));
+  return listed.filter(({ version }) => version < keep).toSorted((a, b) => a.version - b.version);
+}
+
+/** Deletes obsolete entries; gives their number. */
+export async function cleanLog(store: ObjectStore, beforeMs: number): Promise<number> {
+  const listed: ListedEntry[] = [];
+  for await (const { key, modifiedMs } of store.list(LOG_DIR)) {
+    const parsed = parseLogKey(key);
+    if (parsed !== null) listed.push({ ...parsed, modifiedMs });
+  }
+  const obsolete = obsoleteEntries(listed, beforeMs);
+  for (const { kind, version } of obsolete)
+    await store.delete(kind === "commit" ? commitKey(version) : checkpointKey(version));
+  return obsolete.length;
+}

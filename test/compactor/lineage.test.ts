@@ -1,0 +1,134 @@
+import { describe, expect, test } from "vitest";
+import { discoveryGaps, missingParents, newShards, readableShards } from "../../compactor/lineage.ts";
+import type { ListedShard } from "../../compactor/stream.ts";
+import type { Position } from "../../shared/position.ts";
+import type { Snapshot } from "../../shared/snapshot.ts";
+import { STREAM_RETENTION_MS, watermarkOf } from "../../shared/snapshot.ts";
+import { STREAM, T0, change, logOf, position, seq } from "../fakes/changes.ts";
+
+const LATER = STREAM.replace("T00", "T12");
+
+const listed = (id: string, parent: string | null = null, stream = STREAM): ListedShard => ({
+  id,
+  parent,
+  stream,
+});
+const logWith = (shards: Record<string, Position>, discoveredMs = T0): Snapshot =>
+  logOf(change({ positions: new Map(Object.entries(shards)), discoveredMs }));
+const ids = (found: ReadonlyMap<string, unknown>): string[] => [...found.keys()].toSorted();
+const NONE: ReadonlySet<string> = new Set();
+
+describe("new shards", () => {
+  test("start at the watermark, or at their parent's end when that is later", () => {
+    const log = logWith({ a: position({ at: T0 }), b: position({ at: T0 + 9, seq: seq(1), done: true }) });
+    expect(log.log.watermarkMs).toBe(T0);
+    const found = newShards(log, [listed("a"), listed("b"), listed("c", "b"), listed("d")], NONE);
+    expect(ids(found)).toEqual(["c", "d"]);
+    expect(found.get("c")).toEqual(position({ at: T0 + 9, parent: "b" }));
+    expect(found.get("d")?.at).toBe(T0);
+  });
+
+  test("are taken after their parents, whatever the order of the list", () => {
+    const list = [listed("c", "b"), listed("b", "a"), listed("a")];
+    expect(ids(newShards(logOf(), list, NONE))).toEqual(["a", "b", "c"]);
+  });
+
+  test("are left out while their parent is, and so are their children", () => {
+    const list = [listed("c", "b"), listed("b", "a"), listed("x")];
+    expect(ids(newShards(logOf(), list, NONE))).toEqual(["x"]);
+    expect(missingParents(logOf(), list).map(({ id }) => id)).toEqual(["a"]);
+  });
+
+  test("are taken when their parent is gone", () => {
+    const list = [listed("c", "b"), listed("b", "a")];
+    expect(ids(newShards(logOf(), list, new Set(["a"])))).toEqual(["b", "c"]);
+  });
+
+  test("whose parent is in the log miss none", () => {
+    const log = logWith({ a: position({ at: T0, done: true }) });
+    expect(missingParents(log, [listed("b", "a")])).toEqual([]);
+    expect(ids(newShards(log, [listed("b", "a")], NONE))).toEqual(["b"]);
+  });
+});
+
+describe("what may be read now", () => {
+  const cases: readonly (readonly [string, Record<string, Position>, readonly string[]])[] = [
+    ["nothing", {}, []],
+    ["roots", { a: position(), b: position() }, ["a", "b"]],
+    ["not what has ended", { a: position({ done: true }) }, []],
+    ["not a child before its parent's end", { a: position(), b: position({ parent: "a" }) }, ["a"]],
+    ["a child after it", { a: position({ done: true }), b: position({ parent: "a" }) }, ["b"]],
+    ["a child whose parent is gone", { b: position({ parent: "a" }) }, ["b"]],
+    [
+      "not a grandchild before its parent's end",
+      { a: position({ done: true }), b: position({ parent: "a" }), c: position({ parent: "b" }) },
+      ["b"],
+    ],
+    [
+      "not a later stream before the earlier one's end",
+      { a: position(), b: position({ stream: LATER }) },
+      ["a"],
+    ],
+    ["a later stream after it", { a: position({ done: true }), b: position({ stream: LATER }) }, ["b"]],
+  ];
+  test.each(cases)("%s", (_, shards, readable) => {
+    expect(ids(readableShards(new Map(Object.entries(shards))))).toEqual(readable);
+  });
+
+  test("begins above all that comes before it", () => {
+    const shards = {
+      a: position({ at: T0 + 9, done: true }),
+      b: position({ at: T0, parent: "a" }),
+      c: position({ at: T0 + 20, parent: "a" }),
+    };
+    const readable = readableShards(new Map(Object.entries(shards)));
+    expect([readable.get("b")?.at, readable.get("c")?.at]).toEqual([T0 + 9, T0 + 20]);
+  });
+
+  test("of a later stream begins above the earlier one", () => {
+    const shards = { a: position({ at: T0 + 9, done: true }), b: position({ at: T0, stream: LATER }) };
+    expect(readableShards(new Map(Object.entries(shards))).get("b")?.at).toBe(T0 + 9);
+  });
+});
+
+describe("gaps that a discovery shows", () => {
+  test("none in the ordinary", () => {
+    const log = logWith({ a: position({ at: T0, done: true }) });
+    expect(discoveryGaps(log, new Map([["b", position({ parent: "a" })]]), T0 + 1)).toEqual([]);
+    expect(discoveryGaps(logOf(), new Map([["b", position()]]), T0)).toEqual([]);
+  });
+
+  test("the stream was switched off and on: one a stream", () => {
+    const log = logWith({ a: position({ at: T0, done: true }) });
+    const found = new Map([
+      ["b", position({ stream: LATER })],
+      ["c", position({ stream: LATER })],
+    ]);
+    expect(discoveryGaps(log, found, T0)).toEqual([
+      { shard: "b", after: null, reason: expect.stringMatching(/switched off and on/), detectedMs: T0 },
+    ]);
+  });
+
+  test("a shard's children were never listed while they could be read", () => {
+    const log = logWith({ a: position({ at: T0, seq: seq(7), done: true }) });
+    expect(discoveryGaps(log, new Map(), T0 + STREAM_RETENTION_MS - 1)).toEqual([]);
+    expect(discoveryGaps(log, new Map(), T0 + STREAM_RETENTION_MS)).toMatchObject([
+      { shard: "a", after: "7" },
+    ]);
+  });
+});
+
+describe("the watermark is held by a shard without children", () => {
+  const ended = { a: position({ at: T0, done: true }) };
+
+  test("no longer than the stream keeps what they would hold", () => {
+    const shards = new Map(Object.entries(ended));
+    expect(watermarkOf(shards, T0 + STREAM_RETENTION_MS - 1)).toBe(T0);
+    expect(watermarkOf(shards, T0 + STREAM_RETENTION_MS)).toBe(T0 + STREAM_RETENTION_MS);
+  });
+
+  test("no longer once a later stream is there", () => {
+    const shards = new Map(Object.entries({ ...ended, b: position({ at: T0 + 50, stream: LATER }) }));
+    expect(watermarkOf(shards, T0 + 90)).toBe(T0 + 50);
+  });
+});

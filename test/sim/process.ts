@@ -1,0 +1,201 @@
+/** A compactor as a process: it dies at its calls to the outside, is paused and wakes up, and is started again. */
+import type { CompactorDeps } from "../../compactor/compactor.ts";
+import { runCompactor } from "../../compactor/compactor.ts";
+import { openLane } from "../../compactor/lane.ts";
+import { NO_METRICS } from "../../compactor/metrics.ts";
+import type { IteratorOutcome, PageOutcome } from "../../compactor/stream.ts";
+import type { Clock } from "../../shared/clock.ts";
+import { VarveError } from "../../shared/errors.ts";
+import type { ListedObject, PutOutcome } from "../../shared/store.ts";
+import { jsonParquet } from "../fakes/parquet.ts";
+import type { Random } from "../fakes/random.ts";
+import type { World } from "./world.ts";
+
+const FLUSH_MS = 2_000;
+
+export type Worker = {
+  /** Tells the process to stop; resolves when it has. Unless the world is stopping, another is started. */
+  readonly stop: () => Promise<void>;
+};
+
+/** Keeps a compactor running: what dies is started again. */
+export function supervise(world: World, index: number): Worker {
+  const random = world.random.fork();
+  let stopping = new AbortController();
+  let running: Promise<unknown> = Promise.resolve();
+  const life = async (): Promise<void> => {
+    for (let start = 0; !world.stopping; start += 1) {
+      stopping = new AbortController();
+      const fate = live(world, random.fork(), stopping.signal, index === 0 && start === 0);
+      running = fate;
+      if ((await fate) === "crashed") world.crashes += 1;
+      if (!world.stopping) await world.time.sleep(random.between(100, 8_000));
+    }
+  };
+  void life();
+  return {
+    stop: async () => {
+      stopping.abort();
+      await running;
+    },
+  };
+}
+
+const NEVER = new Promise<never>(() => {});
+const CANCELLED = new Error("the call was cancelled");
+const cancelled = (): never => {
+  throw CANCELLED;
+};
+
+type State = { dead: boolean; pausedUntilMs: number; calls: number };
+
+/** One process, from its start to its end. */
+function live(
+  world: World,
+  random: Random,
+  signal: AbortSignal,
+  first: boolean,
+): Promise<"stopped" | "crashed"> {
+  const { plan, time } = world;
+  const state: State = { dead: false, pausedUntilMs: 0, calls: 0 };
+
+  return new Promise((resolve) => {
+    const die = (): Promise<never> => {
+      state.dead = true;
+      resolve("crashed");
+      return NEVER;
+    };
+    const call: Call = async (work, aborted, given) => {
+      if (state.dead) return NEVER;
+      state.calls += 1;
+      if (first) world.firstCalls = state.calls;
+      const death = deathAt(world, state, random, first);
+      if (world.chaos && !world.calm && random.chance(plan.pause)) {
+        state.pausedUntilMs = time.nowMs() + random.between(500, 90_000);
+        world.pauseEndMs = Math.max(world.pauseEndMs, state.pausedUntilMs);
+      }
+      await time.sleep(random.between(1, 40), given);
+      await awake(world, state);
+      if (death === "before") return die();
+      if (given?.aborted && random.chance(0.5)) return aborted();
+      const done = work();
+      done.catch(() => {});
+      if (death === "after") {
+        await done.catch(() => {});
+        return die();
+      }
+      await time.sleep(random.between(1, 40), given);
+      await awake(world, state);
+      return given?.aborted ? aborted() : done;
+    };
+    runCompactor(depsOf(world, state, random.fork(), call), signal).then(
+      () => resolve("stopped"),
+      (error: unknown) => {
+        if (!isPassing(error)) world.problems.push(`a compactor failed: ${describe(error)}`);
+        resolve("crashed");
+      },
+    );
+  });
+}
+
+function deathAt({ plan, chaos }: World, { calls }: State, random: Random, first: boolean) {
+  if (first && plan.crashAt?.call === calls) return plan.crashAt.when;
+  return chaos && random.chance(plan.crash) ? random.pick(["before", "after"] as const) : null;
+}
+
+/** Nothing comes back to a process that is dead; to one that is paused, once it wakes up. */
+async function awake({ time }: World, state: State): Promise<void> {
+  for (;;) {
+    if (state.dead) await NEVER;
+    const leftMs = state.pausedUntilMs - time.nowMs();
+    if (leftMs <= 0) return;
+    await time.sleep(leftMs);
+  }
+}
+
+/** A call to the outside: it takes time on its way there and back. */
+type Call = <T>(work: () => Promise<T>, aborted: () => T, signal?: AbortSignal) => Promise<T>;
+
+function depsOf(world: World, state: State, random: Random, call: Call): CompactorDeps {
+  const { plan, time, store, streams } = world;
+  const skewMs = random.between(-plan.skewMaxMs, plan.skewMaxMs);
+  const parquet = jsonParquet();
+  const clock: Clock = {
+    nowMs: () => time.nowMs() + skewMs,
+    uuid: random.uuid,
+    random: random.next,
+    sleep: async (ms, signal) => {
+      await time.sleep(ms, signal);
+      await awake(world, state);
+    },
+  };
+  const outside: Pick<CompactorDeps, "store" | "streams"> = {
+    store: {
+      get: (key, signal) => call(() => store.get(key, signal), cancelled, signal),
+      put: (key, body, condition, signal) =>
+        call<PutOutcome>(
+          () => store.put(key, body, condition, signal),
+          () => ({ kind: "unknown", cause: CANCELLED }),
+          signal,
+        ),
+      list: async function* (prefix, startAfter, signal) {
+        yield* await call(() => collect(store.list(prefix, startAfter, signal)), cancelled, signal);
+      },
+      delete: (key, signal) => call(() => store.delete(key, signal), cancelled, signal),
+    },
+    streams: {
+      describe: (signal) => call(() => streams.describe(signal), cancelled, signal),
+      openIterator: (arn, shard, after, signal) =>
+        call<IteratorOutcome>(
+          () => streams.openIterator(arn, shard, after, signal),
+          () => ({ kind: "retry", why: CANCELLED.message }),
+          signal,
+        ),
+      getRecords: (iterator, signal) =>
+        call<PageOutcome>(
+          () => streams.getRecords(iterator, signal),
+          () => ({ kind: "retry", why: CANCELLED.message }),
+          signal,
+        ),
+    },
+  };
+  const log = { info: () => {}, warn: () => {} };
+  return {
+    ...outside,
+    clock,
+    log,
+    metrics: NO_METRICS,
+    openLanes: async (patience) => [
+      openLane({
+        ...outside,
+        clock,
+        log,
+        patience,
+        parquet: { ...parquet, write: (rows) => call(() => parquet.write(rows), cancelled) },
+        flushMs: FLUSH_MS,
+        flushBytes: 2_000_000,
+        pollMinMs: 200,
+        pollMaxMs: 1_000,
+      }),
+    ],
+    merger: null,
+    upkeep: { run: async () => {} },
+    configuration: {},
+    flushMs: FLUSH_MS,
+    heartbeatMs: 10_000,
+  };
+}
+
+/** A compactor may end when it finds no stream or log at its start: it is started again. */
+const isPassing = (error: unknown): boolean =>
+  error instanceof VarveError &&
+  ["store_unreadable", "log_not_made", "table_unreachable"].includes(error.code);
+
+const describe = (error: unknown): string =>
+  error instanceof Error ? `${error.message}\n${error.stack ?? ""}` : String(error);
+
+async function collect(listed: AsyncIterable<ListedObject>): Promise<ListedObject[]> {
+  const objects: ListedObject[] = [];
+  for await (const object of listed) objects.push(object);
+  return objects;
+}

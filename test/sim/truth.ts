@@ -1,0 +1,105 @@
+/** What was written, and whether a log says so: each change once, in order, and never behind a watermark. */
+import { readCommits } from "../../shared/log.ts";
+import type { Op, Row } from "../../shared/row.ts";
+import { compareSequence } from "../../shared/sequence.ts";
+import type { SequenceNumber } from "../../shared/sequence.ts";
+import type { Snapshot } from "../../shared/snapshot.ts";
+import { applyCommit } from "../../shared/snapshot.ts";
+import type { ObjectStore } from "../../shared/store.ts";
+import { windowStartMs } from "../../shared/window.ts";
+import { decodeRows, setsumOfRows } from "../fakes/parquet.ts";
+
+export type Written = { readonly shard: string; readonly seq: SequenceNumber; readonly op: Op };
+
+export type Truth = {
+  /** What the stream recorded of each key and is a change, in order. */
+  readonly changes: Map<string, Written[]>;
+  readonly events: Set<string>;
+  readonly objects: Set<string>;
+  writes: number;
+};
+
+export const emptyTruth = (): Truth => ({
+  changes: new Map(),
+  events: new Set(),
+  objects: new Set(),
+  writes: 0,
+});
+
+/** What is wrong with the log in `store`; empty when nothing is. */
+export async function checkLog(store: ObjectStore, truth: Truth): Promise<string[]> {
+  const problems: string[] = [];
+  const rows: Row[] = [];
+  let snapshot: Snapshot | null = null;
+  for await (const commit of readCommits(store, -1)) {
+    const publishedMs: number = snapshot?.log.watermarkMs ?? 0;
+    const applied = applyCommit(snapshot, commit);
+    for (const { invariant, version, what } of applied.violations) {
+      problems.push(`invariant ${invariant} is broken at version ${version}: ${what}`);
+    }
+    for (const action of commit.actions) {
+      if (!("add" in action)) continue;
+      const file = await readFile(store, applied.snapshot, action.add.path, problems);
+      for (const { key, changedMs } of file) {
+        if (changedMs <= publishedMs) {
+          problems.push(`${key} appears at ${changedMs}, and ${publishedMs} was published before`);
+        }
+      }
+      rows.push(...file);
+    }
+    snapshot = applied.snapshot;
+  }
+  checkRows(rows, truth, problems);
+  return problems;
+}
+
+/** A file's rows, which are what the log says of them, one a key. */
+async function readFile(
+  store: ObjectStore,
+  snapshot: Snapshot,
+  path: string,
+  problems: string[],
+): Promise<Row[]> {
+  const object = await store.get(path);
+  const file = snapshot.files.get(path);
+  if (object === null || file === undefined) {
+    problems.push(`${path} is missing`);
+    return [];
+  }
+  const rows = decodeRows(object.body);
+  if (setsumOfRows(rows) !== file.totals.sum) problems.push(`${path} is not what the log says`);
+  if (new Set(rows.map(({ key }) => key)).size !== rows.length) problems.push(`${path} holds a key twice`);
+  if (rows.some(({ changedMs }) => windowStartMs(0, changedMs) !== file.windowStartMs)) {
+    problems.push(`${path} holds rows of another window`);
+  }
+  return rows;
+}
+
+/** Each row stands for the changes of its key since the row before it: none is missing, and none comes twice. */
+function checkRows(rows: readonly Row[], truth: Truth, problems: string[]): void {
+  const byKey = Map.groupBy(rows, ({ key }) => key);
+  for (const key of byKey.keys()) if (!truth.changes.has(key)) problems.push(`${key} was never written`);
+  for (const [key, written] of truth.changes) {
+    let covered = 0;
+    for (const row of (byKey.get(key) ?? []).toSorted(inReadingOrder)) {
+      const index = written.findIndex(({ shard, seq }) => shard === row.shard && seq === row.seq);
+      const change = written[index];
+      if (change === undefined) problems.push(`${key} ${row.seq} was never written`);
+      else if (index < covered) problems.push(`${key} ${row.seq} comes twice, or after a later change`);
+      else if (index + 1 - covered !== row.changes) {
+        problems.push(
+          `${key} ${row.seq} stands for ${row.changes} changes; ${index + 1 - covered} were made`,
+        );
+      } else if (change.op !== row.op) problems.push(`${key} ${row.seq} is ${row.op}; it was ${change.op}`);
+      covered = Math.max(covered, index + 1);
+    }
+    if (covered < written.length) {
+      problems.push(`${key}: ${written.length - covered} of ${written.length} changes are missing`);
+    }
+  }
+}
+
+/** The order in which a reader learns of changes. */
+const inReadingOrder = (a: Row, b: Row): number =>
+  a.changedMs - b.changedMs ||
+  (a.shard < b.shard ? -1 : a.shard > b.shard ? 1 : compareSequence(a.seq, b.seq));

@@ -1,0 +1,260 @@
+/**
+ * One world, from one seed: a table whose items change, its stream, a store, and compactors over them that crash,
+ * are paused and wake up, with clocks that differ. Time is virtual, so a run is the same each time.
+ */
+import { replay } from "../../shared/log.ts";
+import type { Snapshot } from "../../shared/snapshot.ts";
+import type { ObjectStore } from "../../shared/store.ts";
+import { T0 } from "../fakes/changes.ts";
+import { virtualTime } from "../fakes/clock.ts";
+import type { VirtualTime } from "../fakes/clock.ts";
+import type { Random } from "../fakes/random.ts";
+import { randomOf } from "../fakes/random.ts";
+import type { MemoryStore, StoreFault } from "../fakes/store.ts";
+import { faultyStore, memoryStore } from "../fakes/store.ts";
+import type { FakeStreams, StreamFault } from "../fakes/streams.ts";
+import { fakeStreams } from "../fakes/streams.ts";
+import type { Worker } from "./process.ts";
+import { supervise } from "./process.ts";
+import type { Truth } from "./truth.ts";
+import { checkLog, emptyTruth } from "./truth.ts";
+import { writeSomething } from "./workload.ts";
+
+export type Plan = {
+  readonly seed: number;
+  readonly workers: number;
+  /** How long items are written for. */
+  readonly writingMs: number;
+  /** Probabilities, each of one call. */
+  readonly crash: number;
+  readonly pause: number;
+  readonly storeFault: number;
+  readonly streamFault: number;
+  /** Of one step of the writer. */
+  readonly shardEnd: number;
+  readonly outage: number;
+  readonly switchOff: number;
+  /** Every compactor is told to stop and started again, while the store does not answer. */
+  readonly restart: number;
+  readonly listLagMaxMs: number;
+  readonly skewMaxMs: number;
+  /** The first worker dies at its n-th call to the outside, before it is made or after it was done. */
+  readonly crashAt?: { readonly call: number; readonly when: "before" | "after" };
+};
+
+export type Result = {
+  /** Empty: all is well. */
+  readonly problems: readonly string[];
+  readonly commits: number;
+  readonly rows: number;
+  readonly shards: number;
+  /** Calls to the outside of the first worker, until it first ended. */
+  readonly calls: number;
+  readonly crashes: number;
+  readonly virtualMs: number;
+};
+
+/** The plan that a seed stands for. */
+export function planOf(seed: number): Plan {
+  const random = randomOf(seed * 7919 + 1);
+  const calm = random.chance(0.1);
+  return {
+    seed,
+    workers: random.pick([1, 1, 2, 3]),
+    writingMs: random.between(20_000, 90_000),
+    crash: calm ? 0 : random.pick([0, 0.002, 0.01]),
+    pause: calm ? 0 : random.pick([0, 0.002, 0.005]),
+    storeFault: calm ? 0 : random.pick([0.02, 0.1, 0.3]),
+    streamFault: calm ? 0 : random.pick([0.02, 0.1, 0.3]),
+    shardEnd: random.pick([0, 0.02, 0.05]),
+    outage: random.pick([0, 0, 0.02]),
+    switchOff: random.pick([0, 0, 0, 0.01]),
+    restart: random.pick([0, 0, 0.01]),
+    listLagMaxMs: random.pick([0, 2_000, 20_000]),
+    skewMaxMs: random.pick([0, 1_000, 120_000]),
+  };
+}
+
+const QUIET: Omit<Plan, "seed" | "writingMs"> = {
+  workers: 1,
+  crash: 0,
+  pause: 0,
+  storeFault: 0,
+  streamFault: 0,
+  shardEnd: 0.08,
+  outage: 0,
+  switchOff: 0,
+  restart: 0,
+  listLagMaxMs: 1_000,
+  skewMaxMs: 0,
+};
+
+/** A short run in which nothing goes wrong but what `some` says. */
+export const quietPlan = (some: Partial<Plan>): Plan => ({ ...QUIET, seed: 1, writingMs: 6_000, ...some });
+
+/** All must be in the log this long after the last write and the last fault. */
+const SETTLE_MAX_MS = 600_000;
+/** A compactor that was told to stop must have ended by then. */
+const STOP_MAX_MS = 20_000;
+
+export type World = {
+  readonly plan: Plan;
+  readonly time: VirtualTime;
+  readonly random: Random;
+  readonly disk: MemoryStore;
+  readonly store: ObjectStore;
+  readonly streams: FakeStreams;
+  readonly truth: Truth;
+  readonly problems: string[];
+  /** While true, things go wrong. */
+  chaos: boolean;
+  /** While true, no process is paused. */
+  calm: boolean;
+  outageEndMs: number;
+  stopping: boolean;
+  /** Until when a process is paused, at most. */
+  pauseEndMs: number;
+  crashes: number;
+  firstCalls: number;
+};
+
+export async function simulate(plan: Plan): Promise<Result> {
+  const world = makeWorld(plan);
+  const { time, problems } = world;
+  const workers = Array.from({ length: plan.workers }, (_, index) => supervise(world, index));
+  let tip: Snapshot | null = null;
+  let ended = false;
+  const story = async (): Promise<void> => {
+    await writeItems(world, workers);
+    world.chaos = false;
+    const deadlineMs = time.nowMs() + SETTLE_MAX_MS;
+    do {
+      await time.sleep(1_000);
+      tip = (await replay(world.disk, tip))?.snapshot ?? null;
+      if (time.nowMs() > deadlineMs) {
+        problems.push(
+          `not all was in the log ${SETTLE_MAX_MS} ms after the last write: ${missing(world, tip)}`,
+        );
+        break;
+      }
+    } while (missing(world, tip) !== null && problems.length === 0);
+    await time.sleep(world.pauseEndMs - time.nowMs());
+    world.stopping = true;
+    await restart(world, workers);
+    problems.push(...(await checkLog(world.disk, world.truth)));
+  };
+  const done = story().then(
+    () => (ended = true),
+    (error: unknown) => {
+      problems.push(`the simulation failed: ${error instanceof Error ? error.stack : String(error)}`);
+      ended = true;
+    },
+  );
+  await time.run(() => ended, 24 * 3_600_000).catch((error: unknown) => problems.push(String(error)));
+  if (ended) await done;
+  const final = await replay(world.disk, null);
+  return {
+    problems,
+    commits: final?.snapshot.version ?? 0,
+    rows: final?.snapshot.live.rows ?? 0,
+    shards: world.streams.shards.size,
+    calls: world.firstCalls,
+    crashes: world.crashes,
+    virtualMs: time.nowMs() - T0,
+  };
+}
+
+function makeWorld(plan: Plan): World {
+  const random = randomOf(plan.seed);
+  // A window's boundary is crossed soon after the start.
+  const time = virtualTime(T0 + 285_000);
+  const disk = memoryStore(time.nowMs);
+  const storeRandom = random.fork();
+  const streamRandom = random.fork();
+  const world: World = {
+    plan,
+    time,
+    random,
+    disk,
+    truth: emptyTruth(),
+    problems: [],
+    chaos: true,
+    calm: false,
+    outageEndMs: 0,
+    stopping: false,
+    pauseEndMs: 0,
+    crashes: 0,
+    firstCalls: 0,
+    store: faultyStore(disk, {
+      sleep: time.sleep,
+      next: (call) => {
+        if (time.nowMs() < world.outageEndMs) return { kind: "lost" };
+        if (!world.chaos || !storeRandom.chance(plan.storeFault)) return null;
+        return call === "put" ? putFault(storeRandom) : { kind: "lost" };
+      },
+    }),
+    streams: fakeStreams({
+      nowMs: time.nowMs,
+      random: streamRandom,
+      pageMax: streamRandom.between(2, 10),
+      listLagMaxMs: plan.listLagMaxMs,
+      fault: (call) => {
+        if (!world.chaos || !streamRandom.chance(plan.streamFault)) return null;
+        if (call === "describe") return streamRandom.pick<StreamFault>(["failed", "partial", "partial"]);
+        if (call === "openIterator") return "throttled";
+        return streamRandom.pick<StreamFault>(["throttled", "expired", "empty", "repeated"]);
+      },
+    }),
+  };
+  return world;
+}
+
+function putFault(random: Random): StoreFault {
+  const kind = random.pick(["lost", "unanswered", "late", "resent"] as const);
+  return kind === "late" ? { kind, afterMs: random.between(100, 60_000) } : { kind };
+}
+
+async function writeItems(world: World, workers: readonly Worker[]): Promise<void> {
+  const { plan, time, streams } = world;
+  const random = world.random.fork();
+  const endMs = time.nowMs() + plan.writingMs;
+  while (time.nowMs() < endMs) {
+    await time.sleep(random.between(20, 800));
+    const writes = random.chance(0.03) ? random.between(20, 60) : random.between(0, 4);
+    for (let write = 0; write < writes; write += 1) writeSomething(streams, world.truth, random);
+    if (random.chance(plan.shardEnd)) streams.end(random.chance(0.5) ? 1 : 2);
+    if (random.chance(plan.outage)) world.outageEndMs = time.nowMs() + random.between(1_000, 40_000);
+    if (random.chance(plan.restart) && time.nowMs() >= world.pauseEndMs) {
+      world.outageEndMs = time.nowMs() + random.between(1_000, 40_000);
+      world.calm = true;
+      await restart(world, workers);
+      world.calm = false;
+    }
+    if (random.chance(plan.switchOff)) {
+      streams.switchOff();
+      // The list of a stream is whole by the time that another can be switched on.
+      await time.sleep(plan.listLagMaxMs + random.between(100, 5_000));
+      streams.switchOn();
+    }
+  }
+}
+
+/** Tells every compactor to stop, and looks that it does in time. */
+async function restart({ time, problems }: World, workers: readonly Worker[]): Promise<void> {
+  const stopped = Promise.all(workers.map((worker) => worker.stop())).then(() => true);
+  if (await Promise.race([stopped, time.sleep(STOP_MAX_MS).then(() => false)])) return;
+  problems.push(`a compactor had not stopped ${STOP_MAX_MS} ms after it was told to`);
+}
+
+/** What the log does not hold yet, or null. */
+function missing({ plan, streams, time }: World, tip: Snapshot | null): string | null {
+  if (tip === null) return "there is no log";
+  for (const shard of streams.shards.values()) {
+    const position = tip.shards.get(shard.id);
+    if (position === undefined) return `${shard.id} is not known`;
+    if (position.seq !== shard.last) return `${shard.id} is at ${position.seq}, not ${shard.last}`;
+    if (shard.closed && !position.done) return `${shard.id} has ended, and is not done`;
+  }
+  const lagMs = time.nowMs() - tip.log.watermarkMs;
+  return lagMs > 60_000 + plan.skewMaxMs ? `the watermark lags by ${lagMs} ms` : null;
+}
