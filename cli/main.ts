@@ -29,6 +29,10 @@ const HELP = `varve <command> [options]
                 --settle 30   seconds the changelog may take to show what the table has
                 --dedupe-days 7
                 --json
+  doctor      checks a real environment before first use, each failure with its fix
+                --edge URL    ask the edge as well
+                --no-table    for a machine that only reads the changelog
+                --json
   cost        what the changelog costs a month, here and elsewhere
                 --items 100M --item-bytes 900 --changes-per-second 500
                 --measured    take the numbers from the running system; those given stand above them
@@ -141,6 +145,17 @@ async function run([command, ...rest]: readonly string[], environment: Environme
         output(),
       );
       return sound ? 0 : 1;
+    }
+    case "doctor": {
+      const options = parse(rest, { ...COMMON, edge: { type: "string" }, "no-table": { type: "boolean" } });
+      const target = targetEnvironment(environment, text(options, "data") ?? ".varve");
+      const { doctorCommand } = await import("./doctor.ts");
+      const args = {
+        edge: text(options, "edge"),
+        table: options["no-table"] !== true,
+        json: options["json"] === true,
+      };
+      return (await doctorCommand(target, args, output())) ? 0 : 1;
     }
     case "cost": {
       const options = parse(rest, { ...COMMON, ...COST_OPTIONS });
