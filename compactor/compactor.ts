@@ -162,7 +162,7 @@ async function runLanes(deps: CompactorDeps, opened: Snapshot, signal: AbortSign
   } finally {
     stop();
     signal.removeEventListener("abort", stop);
-    await Promise.all(lanes.map((lane) => lane.reset()));
+    await Promise.all(lanes.map((lane) => lane.stop()));
     patience.close();
   }
 }

@@ -1,6 +1,7 @@
 /** The figures of the live line, and where each comes from. */
 import { DatabaseSync } from "node:sqlite";
 import { z } from "zod";
+import type { LogLine } from "./log-line.ts";
 
 export type Figures = {
   /** Events new to the table since the start, as its stream shows them; unknown of a foreign DynamoDB. */
@@ -22,8 +23,8 @@ const Committed = z.object({
 });
 
 /** The figures after one more line of the compactor's log. */
-export function afterCompactorLine(figures: Figures, line: unknown): Figures {
-  const committed = Committed.safeParse(line).data;
+export function afterCompactorLine(figures: Figures, line: LogLine): Figures {
+  const committed = line.kind === "record" ? Committed.safeParse(line.record).data : undefined;
   if (committed === undefined) return figures;
   return {
     ...figures,
@@ -54,7 +55,7 @@ function count(value: number): string {
   return value.toLocaleString("en-US");
 }
 
-export type EventCounter = { readonly count: () => number; readonly close: () => void };
+export type EventCounter = { readonly count: () => number; readonly [Symbol.dispose]: () => void };
 
 /** Counts the events inserted from now on, by the stream records in dynoxide's file. */
 export function countEvents(dbPath: string, table: string): EventCounter {
@@ -77,7 +78,7 @@ export function countEvents(dbPath: string, table: string): EventCounter {
       }
       return events;
     },
-    close: () => {
+    [Symbol.dispose]: () => {
       db.close();
     },
   };

@@ -122,7 +122,8 @@ export function compactorPart(system: System, flush: string, environment: Enviro
       VARVE_THREADS: "1",
     },
     channel: true,
-    readiness: { by: "start" },
+    // By then it has found the changelog, or made it.
+    readiness: { by: "log", says: (line) => line.kind === "record" && line.record["msg"] === "opened" },
     stopMsMax: 25_000,
   };
 }

@@ -6,7 +6,7 @@
  * - `properties`, `traits`, `context` and `integrations` stay opaque.
  * - A write key in an event is dropped.
  */
-import { z } from "zod";
+import * as z from "zod";
 import { isCleanText, isJsonObject, isRawNumber } from "./json.ts";
 import type { JsonObject } from "./json.ts";
 import { eventTimes, isCanonicalTime, parseTimeMs } from "./time.ts";
@@ -138,6 +138,8 @@ export type NormalEvent = {
   /** The track's event name, or the page or screen name. */
   readonly name: string | null;
   readonly eventAtMs: number;
+  /** What a reader should know of it: a corrected clock, an absurd time. */
+  readonly flags: readonly string[];
   /** The common schema, ready for JSON.stringify. */
   readonly record: JsonObject;
 };
@@ -304,7 +306,6 @@ function build(type: EventType, raw: JsonObject, envelope: Envelope, receipt: Re
   if ("writeKey" in record) record["writeKey"] = undefined;
   if ("write_key" in record) record["write_key"] = undefined;
   if ("varve" in record) record["varve"] = undefined;
-  if (times.flags.length > 0) record["varve"] = { flags: times.flags };
   const name = type === "track" ? raw["event"] : type === "page" || type === "screen" ? raw["name"] : null;
   return {
     type,
@@ -314,6 +315,7 @@ function build(type: EventType, raw: JsonObject, envelope: Envelope, receipt: Re
     anonymousId,
     name: typeof name === "string" && name !== "" ? name : null,
     eventAtMs: times.timestampMs,
+    flags: times.flags,
     record,
   };
 }

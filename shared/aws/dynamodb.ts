@@ -2,7 +2,7 @@
  * Signed calls to DynamoDB and DynamoDB Streams over fetch. Web standards only: the edge and Node both use it.
  * It never retries: who calls knows how long it may take.
  */
-import { z } from "zod";
+import * as z from "zod";
 import { createSigner } from "./sign.ts";
 import type { AwsCredentials } from "./sign.ts";
 

@@ -3,6 +3,7 @@ import type { CompactorDeps } from "../../compactor/compactor.ts";
 import { runCompactor } from "../../compactor/compactor.ts";
 import { openLane } from "../../compactor/lane.ts";
 import { NO_METRICS } from "../../compactor/metrics.ts";
+import type { ParquetWriter } from "../../compactor/parquet.ts";
 import type { IteratorOutcome, PageOutcome } from "../../compactor/stream.ts";
 import type { Clock } from "../../shared/clock.ts";
 import { VarveError } from "../../shared/errors.ts";
@@ -166,12 +167,12 @@ function depsOf(world: World, state: State, random: Random, call: Call): Compact
     log,
     metrics: NO_METRICS,
     openLanes: async (patience) => [
-      openLane({
+      await openLane({
         ...outside,
         clock,
         log,
         patience,
-        parquet: { ...parquet, write: (rows) => call(() => parquet.write(rows), cancelled) },
+        parquet: slowly(parquet, call),
         flushMs: FLUSH_MS,
         flushBytes: 2_000_000,
         pollMinMs: 200,
@@ -185,6 +186,15 @@ function depsOf(world: World, state: State, random: Random, call: Call): Compact
     heartbeatMs: 10_000,
   };
 }
+
+/** Writing a file takes time, and the process may die of it. */
+const slowly = (parquet: ParquetWriter, call: Call): ParquetWriter => ({
+  ...parquet,
+  stage: async () => {
+    const stage = await parquet.stage();
+    return { ...stage, write: (...rows) => call(() => stage.write(...rows), cancelled) };
+  },
+});
 
 /** A compactor may end when it finds no stream or log at its start: it is started again. */
 const isPassing = (error: unknown): boolean =>
