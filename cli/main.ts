@@ -33,6 +33,15 @@ const HELP = `varve <command> [options]
                 --edge URL    ask the edge as well
                 --no-table    for a machine that only reads the changelog
                 --json
+  forget      deletes a user from the table and from the changelog, and proves it
+                --source S, --user U
+                --with-anonymous  and events without a user's id, of anonymous ids that are this user's alone
+                --drop-deletes    and the deletes that name the user's id, once consumers have followed them
+                --purge           delete replaced files now, not with VARVE_LOG_RETENTION
+                --scan-table      read the whole table, however large
+                --settle 120      seconds the changelog may take to show the deletes
+                --yes             without it nothing is changed
+                --json
   cost        what the changelog costs a month, here and elsewhere
                 --items 100M --item-bytes 900 --changes-per-second 500
                 --measured    take the numbers from the running system; those given stand above them
@@ -156,6 +165,36 @@ async function run([command, ...rest]: readonly string[], environment: Environme
         json: options["json"] === true,
       };
       return (await doctorCommand(target, args, output())) ? 0 : 1;
+    }
+    case "forget": {
+      const options = parse(rest, {
+        ...COMMON,
+        source: { type: "string" },
+        user: { type: "string" },
+        settle: { type: "string" },
+        "with-anonymous": { type: "boolean" },
+        "drop-deletes": { type: "boolean" },
+        purge: { type: "boolean" },
+        "scan-table": { type: "boolean" },
+        yes: { type: "boolean" },
+      });
+      const [source, user] = [text(options, "source"), text(options, "user")];
+      if (source === undefined || user === undefined || user === "")
+        throw new Misuse("forget needs --source and --user");
+      const target = targetEnvironment(environment, text(options, "data") ?? ".varve");
+      const { forgetCommand } = await import("./forget.ts");
+      const args = {
+        source,
+        user,
+        withAnonymous: options["with-anonymous"] === true,
+        dropDeletes: options["drop-deletes"] === true,
+        purge: options["purge"] === true,
+        scanTable: options["scan-table"] === true,
+        yes: options["yes"] === true,
+        settleS: number(options, "settle", 120),
+        json: options["json"] === true,
+      };
+      return (await forgetCommand(openTargetStore(target), target, args, output())) ? 0 : 1;
     }
     case "cost": {
       const options = parse(rest, { ...COMMON, ...COST_OPTIONS });

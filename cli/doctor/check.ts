@@ -69,7 +69,6 @@ function fixOf(error: unknown, fix: string): string {
   if (error instanceof VarveError) return error.fix;
   if (BAD_CREDENTIALS.has(cause.name))
     return "The credentials are wrong or no longer valid: check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.";
-  if ("code" in cause)
-    return "It does not answer: check the network, AWS_REGION and DYNAMODB_ENDPOINT.";
+  if ("code" in cause) return "It does not answer: check the network, AWS_REGION and DYNAMODB_ENDPOINT.";
   return fix;
 }

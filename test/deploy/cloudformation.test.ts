@@ -91,7 +91,9 @@ test("the bucket: not public, not versioned, cleaned; it outlives the stack", ()
     true,
     true,
   ]);
-  const { Rules: rules } = propertyOf(DATA, "Bucket", "LifecycleConfiguration") as { Rules: Record<string, Value>[] };
+  const { Rules: rules } = propertyOf(DATA, "Bucket", "LifecycleConfiguration") as {
+    Rules: Record<string, Value>[];
+  };
   expect(rules).toContainEqual(
     expect.objectContaining({ AbortIncompleteMultipartUpload: { DaysAfterInitiation: 1 } }),
   );
@@ -166,7 +168,10 @@ test("only the compactor and operators may write to the changelog", () => {
 });
 
 test("the service: not root, read-only, time to drain, nothing comes in", () => {
-  const [container] = propertyOf(SERVICE, "TaskDefinition", "ContainerDefinitions") as Record<string, Value>[];
+  const [container] = propertyOf(SERVICE, "TaskDefinition", "ContainerDefinitions") as Record<
+    string,
+    Value
+  >[];
   expect(container).toMatchObject({ User: "10001", ReadonlyRootFilesystem: true, StopTimeout: 30 });
   const group = SERVICE.Resources["SecurityGroup"]?.Properties;
   expect(group?.["SecurityGroupIngress"]).toMatchObject({

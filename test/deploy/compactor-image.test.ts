@@ -77,7 +77,9 @@ test("the manifest's and the service's settings are ones that the compactor take
   const { data } = manifest("ConfigMap") as unknown as { data: Record<string, string> };
   expect(parseCompactorConfig(data)).toMatchObject({ VARVE_FLUSH: 60_000, VARVE_METRICS: { port: 9464 } });
   const service = readTemplate("compactor-service.yaml");
-  const [container] = propertyOf(service, "TaskDefinition", "ContainerDefinitions") as { Environment: { Name: string }[] }[];
+  const [container] = propertyOf(service, "TaskDefinition", "ContainerDefinitions") as {
+    Environment: { Name: string }[];
+  }[];
   expect(container?.Environment.map(({ Name: name }) => name)).toEqual(Object.keys(data));
   for (const name of ["Flush", "Retention"]) {
     const value = service.Parameters[name]?.["Default"];
