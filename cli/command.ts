@@ -1,7 +1,7 @@
 /** What a command of `varve` is: its words and options, how they are explained, and what it does. */
 import { parseArgs } from "node:util";
 import { openOutput } from "./output.ts";
-import type { Output } from "./output.ts";
+import type { FileOutput } from "./output.ts";
 import type { Environment } from "./target.ts";
 
 /** The command line makes no sense: exit code 2. */
@@ -30,7 +30,7 @@ export type Context = {
   readonly options: Options;
   readonly words: readonly string[];
   readonly environment: Environment;
-  readonly output: Output;
+  readonly output: FileOutput;
   /** Aborts at the first SIGINT or SIGTERM, once it has been asked for. */
   readonly stopSignal: () => AbortSignal;
 };

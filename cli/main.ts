@@ -79,9 +79,4 @@ function stopSignal(): AbortSignal {
   return controller.signal;
 }
 
-// A reader that has seen enough (`varve changes ... | head`) is no failure.
-process.stdout.on("error", (error: NodeJS.ErrnoException) => {
-  if (error.code === "EPIPE") process.exit(0);
-  throw error;
-});
 process.exitCode = await main(process.argv.slice(2), process.env);

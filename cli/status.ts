@@ -77,7 +77,7 @@ function reportText(report: StatusReport): string {
     `version    ${report.version}, committed ${report.committed_at}`,
     `watermark  ${report.watermark ?? "none yet"}${lag === null ? "" : `, ${lag.toFixed(1)} s behind`}`,
     `rows       ${report.rows_live} live of ${report.rows_committed} committed, ${report.rows_per_second} a second lately`,
-    ...levels.map((text, index) => `${index === 0 ? "files" : ""}`.padEnd(11) + text),
+    ...levels.map((text, index) => (index === 0 ? "files" : "").padEnd(11) + text),
     `shards     ${report.shards.open} open, the furthest ${report.furthest_behind_seconds.toFixed(1)} s behind; ${report.shards.done} done`,
     `workers    ${report.workers.length === 0 ? "none alive: start `varve compactor`" : report.workers.join(", ")}`,
     `gaps       ${report.gaps}${report.gaps === 0 ? "" : ": `varve files` names them"}`,

@@ -1,8 +1,8 @@
 /** The rows of the changelog: finding a person's, and writing files anew without them. */
 import { createHash } from "node:crypto";
 import { readFile, rm } from "node:fs/promises";
-import type { ReadFile, Scratch } from "../../reader/scan.ts";
-import { missing, openScratch } from "../../reader/scan.ts";
+import type { ReadFile, Scratch } from "../../reader/scratch.ts";
+import { missing, openScratch } from "../../reader/scratch.ts";
 import { filesInRange } from "../../reader/range.ts";
 import { summarize } from "../../compactor/parquet.ts";
 import type { Rewrite } from "../../compactor/rewrite.ts";
