@@ -34,6 +34,8 @@ export type CompactorDeps = {
   readonly clock: Clock;
   readonly log: CompactorLog;
   readonly metrics: Metrics;
+  /** This worker's name; by default one never used before. */
+  readonly worker?: string | undefined;
   /** One a core. */
   readonly openLanes: (patience: Patience, stopping: AbortSignal) => Promise<readonly Lane[]>;
   /** Null: windows are left as they were flushed. */
@@ -71,7 +73,7 @@ async function runLanes(deps: CompactorDeps, opened: Snapshot, signal: AbortSign
   if (signal.aborted) stop();
   const patience = openPatience(deps.clock, deps.log, stopping.signal);
   const lanes = await deps.openLanes(patience, stopping.signal);
-  const membership = openMembership(deps.store, deps.clock, deps.clock.uuid());
+  const membership = openMembership(deps.store, deps.clock, deps.worker ?? deps.clock.uuid());
   /** Commits a batch, and with it what the last discovery found. False when the log had moved under it. */
   const commitBatch = (batch: LaneBatch): Promise<"committed" | "stale" | "gave up"> =>
     tip.exclusively(async () => {
