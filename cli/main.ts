@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 /** The `varve` command. Exit code 0: done; 1: failed; 2: misused. */
 import { parseArgs } from "node:util";
+import { systemClock } from "../shared/clock.ts";
 import { describeError, VarveError } from "../shared/errors.ts";
 import type { Filter } from "../reader/range.ts";
 import { OPS } from "../shared/row.ts";
@@ -35,6 +36,11 @@ const HELP = `varve <command> [options]
                 --sample N    compare N items with the table, instead of all
                 --settle 30   seconds the changelog may take to show what the table has
                 --dedupe-days 7
+                --json
+  sync duckdb <file>, sync postgres <url>
+              keeps a warehouse up to the changelog: a schema a source, a table an event
+                --follow      goes on until it is stopped
+                --from-snapshot  goes on from the live files, when the log no longer reaches back far enough
                 --json
 
 Every command but local and compactor reads VARVE_CHANGELOG (s3://bucket/prefix/region/table) and the usual AWS
@@ -136,6 +142,28 @@ async function run([command, ...rest]: readonly string[], environment: Environme
       );
       return sound ? 0 : 1;
     }
+    case "sync": {
+      const { options, words } = parseWords(rest, {
+        ...COMMON,
+        follow: { type: "boolean" },
+        "from-snapshot": { type: "boolean" },
+      });
+      const [kind, address] = words;
+      if ((kind !== "duckdb" && kind !== "postgres") || address === undefined || words.length > 2) {
+        throw new Misuse("sync takes a warehouse: sync duckdb <file>, or sync postgres <url>");
+      }
+      const { store } = await openTarget(environment, options);
+      const { syncCommand } = await import("./sync.ts");
+      const args = {
+        kind,
+        target: address,
+        follow: options["follow"] === true,
+        fromSnapshot: options["from-snapshot"] === true,
+        json: options["json"] === true,
+      } as const;
+      await syncCommand(store, args, output(), systemClock, stopSignal());
+      return 0;
+    }
     default:
       throw new Misuse(`there is no command ${JSON.stringify(command)}`);
   }
@@ -223,9 +251,22 @@ const CHANGES_OPTIONS = {
   "from-snapshot": { type: "boolean" },
 } as const satisfies OptionSpec;
 
-function parse(args: readonly string[], options: OptionSpec): Options {
+const parse = (args: readonly string[], options: OptionSpec): Options =>
+  parseWords(args, options, false).options;
+
+function parseWords(
+  args: readonly string[],
+  spec: OptionSpec,
+  allowPositionals = true,
+): { readonly options: Options; readonly words: readonly string[] } {
   try {
-    return parseArgs({ args: [...args], options, strict: true, allowPositionals: false }).values;
+    const { values, positionals } = parseArgs({
+      args: [...args],
+      options: spec,
+      strict: true,
+      allowPositionals,
+    });
+    return { options: values, words: positionals };
   } catch (error) {
     throw new Misuse(
       error instanceof Error ? (error.message.split(". ")[0] ?? error.message) : String(error),

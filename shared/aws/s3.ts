@@ -22,6 +22,8 @@ export type S3Config = {
   /** For one request, retries apart. */
   readonly timeoutMs?: number;
   readonly attemptsMax?: number;
+  /** Keys in one answer to a list, at most. */
+  readonly listPageMax?: number;
 };
 
 /** Counts of the requests made, for their price. */
@@ -115,6 +117,7 @@ export function openS3Store(
             new ListObjectsV2Command({
               Bucket: bucket,
               Prefix: prefix + under,
+              ...(config.listPageMax === undefined ? {} : { MaxKeys: config.listPageMax }),
               ...(token === undefined ? {} : { ContinuationToken: token }),
               ...(startAfter === undefined ? {} : { StartAfter: prefix + startAfter }),
             }),
