@@ -30,13 +30,19 @@ changelog.close();
 `;
 
 const TYPED = `
-import { openChangelog, type ChangeRow, type Changes } from "varve/reader";
+import { openChangelog, type ChangeRow, type SinceLike } from "varve/reader";
 const changelog = await openChangelog("s3://bucket/prefix/region/table", { s3: { region: "auto" } });
-const changes: Changes<"id" | "op"> = await changelog.changesSince("2h", { columns: ["id", "op"] });
-for await (const row of changes.rows) {
-  const op: "insert" | "update" | "delete" = row.op;
-  // @ts-expect-error: not one of the columns
-  console.log(op, row.image);
+let since: SinceLike = "2h";
+for (;;) {
+  const { rows, next } = await changelog.changesSince(since, { columns: ["id", "image"] });
+  for await (const row of rows) {
+    const op: "insert" | "update" | "delete" = row.op;
+    console.log(op, row.image?.length);
+    // @ts-expect-error: no such column
+    console.log(row.picture);
+  }
+  since = next;
+  if (next.kind === "version") break;
 }
 const row: ChangeRow | null = await changelog.get("o#shop#users#u1", { signal: AbortSignal.timeout(1000) });
 console.log(row?.changedMs.toFixed());
