@@ -7,7 +7,20 @@ import { rowJson, table } from "./report.ts";
 type Bench = (progress: (what: string) => void) => Promise<readonly BenchRow[]>;
 
 const BENCHES: Readonly<Record<string, () => Promise<Bench>>> = {
+  edge: async () => {
+    const [{ benchEdge }, { benchEdgeLoad }] = await Promise.all([
+      import("./edge.ts"),
+      import("./edge-load.ts"),
+    ]);
+    return async (progress) => {
+      progress("a core's work, half a minute");
+      const rows = await benchEdge();
+      progress("load, half a minute");
+      return [...rows, ...(await benchEdgeLoad())];
+    };
+  },
   compactor: async () => (await import("./compactor.ts")).benchCompactor,
+  freshness: async () => (await import("./freshness.ts")).benchFreshness,
 };
 
 function misuse(what: string): never {

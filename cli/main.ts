@@ -1,14 +1,15 @@
+#!/usr/bin/env node
 /** The `varve` command. Exit code 0: done; 1: failed; 2: misused. */
 import { parseArgs } from "node:util";
-import { CHANGELOG_ENV, parseDurationMs, parseEnvironment } from "../shared/config.ts";
+import { systemClock } from "../shared/clock.ts";
 import { describeError, VarveError } from "../shared/errors.ts";
-import { changesCommand } from "./changes.ts";
-import type { CostArguments } from "./cost.ts";
-import { filesCommand } from "./files.ts";
+import type { Filter } from "../reader/range.ts";
+import { OPS } from "../shared/row.ts";
+import type { ChangesArguments, FollowArguments } from "./changes.ts";
 import { openOutput } from "./output.ts";
+import type { Format } from "./rows.ts";
+import { FORMATS } from "./rows.ts";
 import type { Environment } from "./target.ts";
-import { openTargetStore, targetEnvironment } from "./target.ts";
-import { verifyCommand } from "./verify.ts";
 
 const HELP = `varve <command> [options]
 
@@ -21,11 +22,18 @@ const HELP = `varve <command> [options]
   changes     what changed since T
                 --since T     an ISO time, a span back from now (15m, 2h, 7d), or a version
                 --until T     up to and including; by default everything that is complete
-                --collection C, --source S
-                --json        one object a line
+                --source S, --collection C, --id I, --op insert|update|delete
+                --rejected    only what the edge refused
+                --limit N     the first N rows
+                --format F    table, json (one object a line), csv, parquet
+                --follow      go on as commits come; rows then carry their version, the idempotency key
+                --consumer N  with --follow: go on where consumer N came to, kept in the changelog
+                --cursor FILE with --follow: the same, kept in a file
+                --from-snapshot  with --follow: begin with all that is live
   files       the live data files            --json
   verify      checks the log, the files and the table against each other
                 --no-table    leave the table out
+                --sample N    compare N items with the table, instead of all
                 --settle 30   seconds the changelog may take to show what the table has
                 --dedupe-days 7
                 --json
@@ -49,6 +57,11 @@ const HELP = `varve <command> [options]
                 --flush 60s, --flush-bytes 64M, --poll-max 30s, --key-bytes 108, --stored-row-bytes N
                 --prices F    a price list of your own (start from cli/cost/prices.json)
                 --plot F.svg  the price over scale
+                --json
+  sync duckdb <file>, sync postgres <url>
+              keeps a warehouse up to the changelog: a schema a source, a table an event
+                --follow      goes on until it is stopped
+                --from-snapshot  goes on from the live files, when the log no longer reaches back far enough
                 --json
 
 Every command but local and compactor reads VARVE_CHANGELOG (s3://bucket/prefix/region/table) and the usual AWS
@@ -84,6 +97,13 @@ async function run([command, ...rest]: readonly string[], environment: Environme
         port: { type: "string" },
         flush: { type: "string" },
       });
+      if (!import.meta.filename.endsWith(".ts")) {
+        throw new VarveError(
+          "needs_checkout",
+          "the installed package does not hold the edge and what runs it on one machine.",
+          "Clone Varve's repository, and run `npm install && npm start` there. The other commands work from here.",
+        );
+      }
       const { runLocal } = await import("../local/local.ts");
       await runLocal(
         {
@@ -103,51 +123,39 @@ async function run([command, ...rest]: readonly string[], environment: Environme
       return 0;
     }
     case "changes": {
-      const options = parse(rest, {
-        ...COMMON,
-        since: { type: "string" },
-        until: { type: "string" },
-        collection: { type: "string" },
-        source: { type: "string" },
-      });
-      const since = text(options, "since");
-      if (since === undefined) throw new Misuse("changes needs --since, such as --since 1h");
-      const target = targetEnvironment(environment, text(options, "data") ?? ".varve");
-      await changesCommand(
-        openTargetStore(target),
-        {
-          since,
-          until: text(options, "until"),
-          collection: text(options, "collection"),
-          source: text(options, "source"),
-          json: options["json"] === true,
-        },
-        output(),
-        Date.now(),
-      );
+      const options = parse(rest, CHANGES_OPTIONS);
+      const following = options["follow"] === true ? followArguments(options) : null;
+      const once = following === null ? changesArguments(options) : null;
+      const { store } = await openTarget(environment, options);
+      const { changesCommand, followCommand } = await import("./changes.ts");
+      if (following !== null) await followCommand(store, following, output(), stopSignal());
+      if (once !== null) await changesCommand(store, once, output());
       return 0;
     }
     case "files": {
       const options = parse(rest, COMMON);
-      const target = targetEnvironment(environment, text(options, "data") ?? ".varve");
-      const { address } = parseEnvironment(CHANGELOG_ENV, target).VARVE_CHANGELOG;
-      await filesCommand(openTargetStore(target), address, options["json"] === true, output());
+      const { store, root } = await openTarget(environment, options);
+      const { filesCommand } = await import("./files.ts");
+      await filesCommand(store, root, options["json"] === true, output());
       return 0;
     }
     case "verify": {
       const options = parse(rest, {
         ...COMMON,
         "no-table": { type: "boolean" },
+        sample: { type: "string" },
         settle: { type: "string" },
         "dedupe-days": { type: "string" },
       });
-      const target = targetEnvironment(environment, text(options, "data") ?? ".varve");
+      const { store, target } = await openTarget(environment, options);
+      const { verifyCommand } = await import("./verify.ts");
       const sound = await verifyCommand(
-        openTargetStore(target),
+        store,
         target,
         {
           json: options["json"] === true,
           table: options["no-table"] !== true,
+          ...(options["sample"] === undefined ? {} : { sample: count(options, "sample") }),
           settleS: number(options, "settle", 30),
           dedupeDays: number(options, "dedupe-days", 7),
         },
@@ -157,7 +165,7 @@ async function run([command, ...rest]: readonly string[], environment: Environme
     }
     case "doctor": {
       const options = parse(rest, { ...COMMON, edge: { type: "string" }, "no-table": { type: "boolean" } });
-      const target = targetEnvironment(environment, text(options, "data") ?? ".varve");
+      const { target } = await openTarget(environment, options);
       const { doctorCommand } = await import("./doctor.ts");
       const args = {
         edge: text(options, "edge"),
@@ -181,7 +189,7 @@ async function run([command, ...rest]: readonly string[], environment: Environme
       const [source, user] = [text(options, "source"), text(options, "user")];
       if (source === undefined || user === undefined || user === "")
         throw new Misuse("forget needs --source and --user");
-      const target = targetEnvironment(environment, text(options, "data") ?? ".varve");
+      const { store, target } = await openTarget(environment, options);
       const { forgetCommand } = await import("./forget.ts");
       const args = {
         source,
@@ -194,28 +202,50 @@ async function run([command, ...rest]: readonly string[], environment: Environme
         settleS: number(options, "settle", 120),
         json: options["json"] === true,
       };
-      return (await forgetCommand(openTargetStore(target), target, args, output())) ? 0 : 1;
+      return (await forgetCommand(store, target, args, output())) ? 0 : 1;
     }
     case "cost": {
+      const { COST_OPTIONS, costWorkload } = await import("./cost/options.ts");
       const options = parse(rest, { ...COMMON, ...COST_OPTIONS });
+      const given = costWorkload(options, (what) => {
+        throw new Misuse(what);
+      });
+      const measureHere = async () => {
+        const { store, target } = await openTarget(environment, options);
+        const { measure } = await import("./cost/measured.ts");
+        return measure(store, target);
+      };
       const { costCommand } = await import("./cost.ts");
-      await costCommand(
-        {
-          given: costWorkload(options),
-          measure:
-            options["measured"] === true
-              ? async () => {
-                  const target = targetEnvironment(environment, text(options, "data") ?? ".varve");
-                  const { measure } = await import("./cost/measured.ts");
-                  return measure(openTargetStore(target), target);
-                }
-              : undefined,
-          prices: text(options, "prices"),
-          plot: text(options, "plot"),
-          json: options["json"] === true,
-        },
-        output(),
-      );
+      const args = {
+        given,
+        measure: options["measured"] === true ? measureHere : undefined,
+        prices: text(options, "prices"),
+        plot: text(options, "plot"),
+        json: options["json"] === true,
+      };
+      await costCommand(args, output());
+      return 0;
+    }
+    case "sync": {
+      const { options, words } = parseWords(rest, {
+        ...COMMON,
+        follow: { type: "boolean" },
+        "from-snapshot": { type: "boolean" },
+      });
+      const [kind, address] = words;
+      if ((kind !== "duckdb" && kind !== "postgres") || address === undefined || words.length > 2) {
+        throw new Misuse("sync takes a warehouse: sync duckdb <file>, or sync postgres <url>");
+      }
+      const { store } = await openTarget(environment, options);
+      const { syncCommand } = await import("./sync.ts");
+      const args = {
+        kind,
+        target: address,
+        follow: options["follow"] === true,
+        fromSnapshot: options["from-snapshot"] === true,
+        json: options["json"] === true,
+      } as const;
+      await syncCommand(store, args, output(), systemClock, stopSignal());
       return 0;
     }
     default:
@@ -226,11 +256,101 @@ async function run([command, ...rest]: readonly string[], environment: Environme
 type OptionSpec = Record<string, { type: "string" | "boolean" }>;
 type Options = Readonly<Record<string, string | boolean | undefined>>;
 
+/** Loaded when a command needs it: the S3 client alone takes longer to load than a misuse takes to say. */
+async function openTarget(environment: Environment, options: Options) {
+  const { openTargetStore, targetEnvironment, targetRoot } = await import("./target.ts");
+  const target = targetEnvironment(environment, text(options, "data") ?? ".varve");
+  return { target, store: openTargetStore(target), root: targetRoot(target) };
+}
+
+const FOLLOW_ONLY = ["consumer", "cursor", "from-snapshot"] as const;
+
+/** What both ways of reading changes take. */
+function rowArguments(options: Options): Filter & { readonly format: Format; readonly limit?: number } {
+  const op = text(options, "op");
+  const known = OPS.find((one) => one === op);
+  if (op !== undefined && known === undefined)
+    throw new Misuse(`--op takes insert, update or delete, not ${JSON.stringify(op)}`);
+  const json = options["json"] === true;
+  const named = text(options, "format") ?? (json ? "json" : "table");
+  const format = FORMATS.find((one) => one === named);
+  if (format === undefined)
+    throw new Misuse(`--format takes ${FORMATS.join(", ")}, not ${JSON.stringify(named)}`);
+  if (json && format !== "json") throw new Misuse(`--json and --format ${format} exclude each other`);
+  return {
+    source: text(options, "source"),
+    collection: text(options, "collection"),
+    id: text(options, "id"),
+    op: known,
+    kind: options["rejected"] === true ? "rejected" : undefined,
+    format,
+    ...(options["limit"] === undefined ? {} : { limit: count(options, "limit") }),
+  };
+}
+
+function changesArguments(options: Options): ChangesArguments {
+  const since = text(options, "since");
+  if (since === undefined) throw new Misuse("changes needs --since, such as --since 1h");
+  for (const name of FOLLOW_ONLY)
+    if (options[name] !== undefined) throw new Misuse(`--${name} goes with --follow`);
+  const rows = rowArguments(options);
+  if (rows.format === "parquet" && process.stdout.isTTY)
+    throw new Misuse("--format parquet needs a file to go to: add > changes.parquet");
+  return { ...rows, since, until: text(options, "until") };
+}
+
+function followArguments(options: Options): FollowArguments {
+  const { format, ...rows } = rowArguments(options);
+  if (format === "parquet") throw new Misuse("--format parquet does not go with --follow");
+  if (options["until"] !== undefined) throw new Misuse("--until does not go with --follow");
+  const [since, consumer, cursor] = [
+    text(options, "since"),
+    text(options, "consumer"),
+    text(options, "cursor"),
+  ];
+  const fromSnapshot = options["from-snapshot"] === true;
+  if (consumer !== undefined && cursor !== undefined)
+    throw new Misuse("--consumer and --cursor exclude each other");
+  if (since === undefined && consumer === undefined && cursor === undefined && !fromSnapshot)
+    throw new Misuse("--follow needs --since, --consumer, --cursor or --from-snapshot");
+  return { ...rows, format, since, consumer, cursor, fromSnapshot };
+}
+
 const COMMON = { json: { type: "boolean" }, data: { type: "string" } } as const satisfies OptionSpec;
 
-function parse(args: readonly string[], options: OptionSpec): Options {
+const CHANGES_OPTIONS = {
+  ...COMMON,
+  since: { type: "string" },
+  until: { type: "string" },
+  source: { type: "string" },
+  collection: { type: "string" },
+  id: { type: "string" },
+  op: { type: "string" },
+  rejected: { type: "boolean" },
+  limit: { type: "string" },
+  format: { type: "string" },
+  follow: { type: "boolean" },
+  consumer: { type: "string" },
+  cursor: { type: "string" },
+  "from-snapshot": { type: "boolean" },
+} as const satisfies OptionSpec;
+
+const parse = (args: readonly string[], options: OptionSpec): Options =>
+  parseWords(args, options, false).options;
+
+function parseWords(
+  args: readonly string[],
+  spec: OptionSpec,
+  allowPositionals = true,
+): { readonly options: Options; readonly words: readonly string[] } {
   try {
-    return parseArgs({ args: [...args], options, strict: true, allowPositionals: false }).values;
+    const { values, positionals } = parseArgs({
+      args: [...args],
+      options: spec,
+      strict: true,
+      allowPositionals,
+    });
+    return { options: values, words: positionals };
   } catch (error) {
     throw new Misuse(
       error instanceof Error ? (error.message.split(". ")[0] ?? error.message) : String(error),
@@ -252,66 +372,10 @@ function number(options: Options, name: string, otherwise: number): number {
   return parsed;
 }
 
-const COST_OPTIONS = {
-  items: { type: "string" },
-  "item-bytes": { type: "string" },
-  "key-bytes": { type: "string" },
-  "changes-per-second": { type: "string" },
-  consumers: { type: "string" },
-  "remote-consumers": { type: "string" },
-  shards: { type: "string" },
-  flush: { type: "string" },
-  "flush-bytes": { type: "string" },
-  "poll-max": { type: "string" },
-  "retention-days": { type: "string" },
-  "stored-row-bytes": { type: "string" },
-  measured: { type: "boolean" },
-  prices: { type: "string" },
-  plot: { type: "string" },
-} as const satisfies OptionSpec;
-
-function costWorkload(options: Options): CostArguments["given"] {
-  const days = text(options, "retention-days")?.split("-");
-  const [least, most] = [days?.[0], days?.at(-1)].map((day) => quantity(day, "retention-days"));
-  return {
-    items: quantity(text(options, "items"), "items"),
-    itemBytes: quantity(text(options, "item-bytes"), "item-bytes"),
-    keyBytes: quantity(text(options, "key-bytes"), "key-bytes"),
-    changesPerSecond: quantity(text(options, "changes-per-second"), "changes-per-second"),
-    consumers: count(options, "consumers"),
-    remoteConsumers: count(options, "remote-consumers"),
-    shards: quantity(text(options, "shards"), "shards"),
-    flushSeconds: seconds(options, "flush"),
-    flushBytes: quantity(text(options, "flush-bytes"), "flush-bytes"),
-    pollMaxSeconds: seconds(options, "poll-max"),
-    storedRowBytes: quantity(text(options, "stored-row-bytes"), "stored-row-bytes"),
-    retentionDays: least === undefined || most === undefined ? undefined : [least, most],
-  };
-}
-
-const SUFFIXES: Readonly<Record<string, number>> = { "": 1, k: 1e3, M: 1e6, G: 1e9, T: 1e12 };
-
-/** `958e9`, `100M`, `1.5k`: above 0. */
-function quantity(value: string | undefined, name: string): number | undefined {
-  if (value === undefined) return undefined;
-  const match = /^(\d+(?:\.\d+)?(?:e\d{1,2})?)([kMGT]?)B?$/.exec(value);
-  const parsed = Number(match?.[1]) * (SUFFIXES[match?.[2] ?? ""] ?? Number.NaN);
-  if (match === null || !(parsed > 0))
-    throw new Misuse(
-      `--${name} takes a number above 0, such as 900, 100M or 958e9, not ${JSON.stringify(value)}`,
-    );
-  return parsed;
-}
-
-const count = (options: Options, name: string): number | undefined =>
-  text(options, name) === undefined ? undefined : number(options, name, 0);
-
-function seconds(options: Options, name: string): number | undefined {
-  const value = text(options, name);
-  if (value === undefined) return undefined;
-  const ms = parseDurationMs(value);
-  if (ms === null || ms < 10) throw new Misuse(`--${name} takes a duration such as 500ms, 60s or 5m`);
-  return ms / 1000;
+function count(options: Options, name: string): number {
+  const parsed = number(options, name, 0);
+  if (parsed >= 1 && Number.isSafeInteger(parsed)) return parsed;
+  throw new Misuse(`--${name} takes a whole number of 1 or more, not ${JSON.stringify(text(options, name))}`);
 }
 
 const output = () => openOutput(process.stdout, process.stderr);

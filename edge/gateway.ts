@@ -11,7 +11,7 @@ import { parseConfig } from "./config.ts";
 import type { Bindings, Config } from "./config.ts";
 import { ingest, refused, REQUEST_LIMITS } from "./ingest.ts";
 import type { Call, Ingested, Refused, Rejection } from "./ingest.ts";
-import { eventPut, rejectedPut } from "./items.ts";
+import { eventPuts, rejectedPut } from "./items.ts";
 import type { Stamp } from "./items.ts";
 import { mergeObjects, objectUpdates } from "./objects.ts";
 import { positionOf, routeOf } from "./regions.ts";
@@ -100,7 +100,8 @@ function countOf(body: unknown): number {
 }
 
 async function workOf(ingested: Ingested, stamp: Stamp, objectsTable: string): Promise<TableWork> {
-  const puts = ingested.events.map(({ event, body, index }) => eventPut(event, body, index, stamp));
+  const putOf = eventPuts(stamp);
+  const puts = ingested.events.map(({ event, body, index }) => putOf(event, body, index));
   for (const rejection of ingested.rejected) puts.push(await rejectedPut(rejection, stamp));
   if (ingested.objects.length === 0) return { puts, updates: [] };
   const updates = mergeObjects(ingested.objects).flatMap((object) =>
@@ -213,6 +214,11 @@ async function handle(
     return response;
   }
   return take(call, request, parsed, authorised, isolate, bindings, clock);
+}
+
+/** Throws a VarveError that names the bindings at fault, if any is. */
+export function checkBindings(bindings: Bindings): void {
+  isolateOf(bindings);
 }
 
 /** A body whose length is not told may be as long as they come. */

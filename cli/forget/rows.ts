@@ -1,14 +1,15 @@
 /** The rows of the changelog: finding a person's, and writing files anew without them. */
 import { createHash } from "node:crypto";
-import { readFile, rm } from "node:fs/promises";
-import type { ReadFile, Scratch } from "../../reader/scan.ts";
-import { missing, openScratch } from "../../reader/scan.ts";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { DuckDBConnection } from "@duckdb/node-api";
 import { filesInRange } from "../../reader/range.ts";
 import { summarize } from "../../compactor/parquet.ts";
 import type { Rewrite } from "../../compactor/rewrite.ts";
 import { commitRewrite } from "../../compactor/rewrite.ts";
 import type { Clock } from "../../shared/clock.ts";
-import { sqlText } from "../../shared/duckdb.ts";
+import { openDuckDB, sqlText } from "../../shared/duckdb.ts";
 import { VarveError } from "../../shared/errors.ts";
 import { dataKey } from "../../shared/keys.ts";
 import { loadSnapshot } from "../../shared/log.ts";
@@ -30,7 +31,6 @@ export type FoundRows = {
   readonly deletes: number;
 };
 
-const FILES_A_SCRATCH = 32;
 const FILES_A_COMMIT = 32;
 const PASSES_MAX = 20;
 const SORT = "source, collection, id, key, seq";
@@ -48,31 +48,57 @@ const candidates = (snapshot: Snapshot, { source }: Person): DataFile[] =>
     { source },
   );
 
+/** Where one file at a time is looked at. */
+type Table = {
+  readonly connection: DuckDBConnection;
+  /** SQL for the file's rows. */
+  readonly relation: string;
+  /** A path that may be written to. */
+  readonly scratch: string;
+};
+
+const MEMORY_MAX_MB = 512;
+
 /** Each file in turn, on disk for as long as `visit` takes. A file that is merged away meanwhile is passed over. */
 async function eachFile(
   store: ObjectStore,
   files: readonly DataFile[],
-  visit: (scratch: Scratch, file: DataFile, read: ReadFile) => Promise<void>,
+  visit: (table: Table, file: DataFile) => Promise<void>,
   progress: Progress,
 ): Promise<void> {
-  for (let start = 0; start < files.length; start += FILES_A_SCRATCH) {
-    const scratch = await openScratch(store);
-    try {
-      for (const file of files.slice(start, start + FILES_A_SCRATCH)) {
-        const read = await scratch.read(file);
-        if (read !== null) {
-          await visit(scratch, file, read);
-          await rm(read.path, { force: true });
-        } else if ((await liveSnapshot(store)).files.has(file.path)) throw missing(file);
+  const dir = await mkdtemp(join(tmpdir(), "varve-forget-"));
+  const { connection, close } = await openDuckDB({
+    threads: 2,
+    memoryMaxMB: MEMORY_MAX_MB,
+    spillDir: join(dir, "spill"),
+  });
+  const path = join(dir, "file.parquet");
+  try {
+    for (const [at, file] of files.entries()) {
+      const object = await store.get(file.path);
+      if (object === null) await passOver(store, file);
+      else {
+        await writeFile(path, object.body);
+        const relation = `read_parquet(${sqlText(path)})`;
+        await visit({ connection, relation, scratch: join(dir, "rewritten.parquet") }, file);
       }
-    } finally {
-      await scratch.close();
+      progress(at + 1, files.length);
     }
-    progress(Math.min(start + FILES_A_SCRATCH, files.length), files.length);
+  } finally {
+    close();
+    await rm(dir, { recursive: true, force: true });
   }
 }
 
-const relationOf = ({ path }: ReadFile): string => `read_parquet(${sqlText(path)})`;
+/** Throws when the file should be there. */
+async function passOver(store: ObjectStore, file: DataFile): Promise<void> {
+  if (!(await liveSnapshot(store)).files.has(file.path)) return;
+  throw new VarveError(
+    "file_missing",
+    `${file.path} is in the log, but not in the store: whether it had rows of the user cannot be told.`,
+    "`varve verify` lists every missing file; docs/operations.md says what to do.",
+  );
+}
 
 /** Anonymous ids that were seen with the user, and with no other. */
 export async function findAnonymousIds(
@@ -86,8 +112,7 @@ export async function findAnonymousIds(
   await eachFile(
     store,
     files,
-    async ({ connection }, _, read) => {
-      const relation = relationOf(read);
+    async ({ connection, relation }) => {
       const mine = await connection.runAndReadAll(anonymousSql(relation, person));
       for (const [id] of mine.getRows() as [string][]) own.add(id);
       const theirs = await connection.runAndReadAll(
@@ -116,9 +141,8 @@ export async function findRows(
   await eachFile(
     store,
     live,
-    async ({ connection }, _, read) => {
+    async ({ connection, relation }) => {
       filesRead += 1;
-      const relation = relationOf(read);
       const found = await connection.runAndReadAll(
         `SELECT key, count(*)::INTEGER FROM ${relation} WHERE ${personSql(person, { deletes })} GROUP BY key`,
       );
@@ -176,8 +200,8 @@ export async function dropRows(
     await eachFile(
       store,
       files,
-      async (scratch, file, read) => {
-        const rewrite = await rewriteFile(store, clock, scratch, file, read, where);
+      async (table, file) => {
+        const rewrite = await rewriteFile(store, clock, table, file, where);
         if (rewrite === null) clean.add(file.path);
         else waiting.push(rewrite);
         if (waiting.length >= FILES_A_COMMIT) await commit();
@@ -197,12 +221,10 @@ export async function dropRows(
 async function rewriteFile(
   store: ObjectStore,
   clock: Clock,
-  { connection }: Scratch,
+  { connection, relation, scratch: path }: Table,
   file: DataFile,
-  read: ReadFile,
   where: string,
 ): Promise<Rewrite | null> {
-  const relation = relationOf(read);
   const going = await connection.runAndReadAll(
     `SELECT count(*)::INTEGER, ${SETSUM_HALVES_SQL} FROM (SELECT ${SETSUM_DIGEST_SQL} AS digest FROM ${relation} WHERE ${where})`,
   );
@@ -210,7 +232,6 @@ async function rewriteFile(
   if (count === 0) return null;
   const dropped: Totals = { rows: count, sum: setsumFromHalves(upper, lower) };
   if (count === file.totals.rows) return { input: file, output: null, dropped };
-  const path = `${read.path}.rewritten`;
   try {
     await connection.run(
       `COPY (SELECT * FROM ${relation} WHERE NOT ${where} ORDER BY ${SORT}) TO ${sqlText(path)} (FORMAT parquet, COMPRESSION zstd)`,

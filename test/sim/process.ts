@@ -1,18 +1,19 @@
 /** A compactor as a process: it dies at its calls to the outside, is paused and wakes up, and is started again. */
 import type { CompactorDeps } from "../../compactor/compactor.ts";
 import { runCompactor } from "../../compactor/compactor.ts";
-import { openLane } from "../../compactor/lane.ts";
-import { NO_METRICS } from "../../compactor/metrics.ts";
 import type { ParquetWriter } from "../../compactor/parquet.ts";
 import type { IteratorOutcome, PageOutcome } from "../../compactor/stream.ts";
 import type { Clock } from "../../shared/clock.ts";
 import { VarveError } from "../../shared/errors.ts";
 import type { ListedObject, PutOutcome } from "../../shared/store.ts";
+import { compactorDeps } from "../fakes/compactor.ts";
 import { jsonParquet } from "../fakes/parquet.ts";
 import type { Random } from "../fakes/random.ts";
 import type { World } from "./world.ts";
 
 const FLUSH_MS = 2_000;
+/** How long a call waits for a store that does not answer. */
+const TIMEOUT_MS = 30_000;
 
 export type Worker = {
   /** Tells the process to stop; resolves when it has. Unless the world is stopping, another is started. */
@@ -42,7 +43,8 @@ export function supervise(world: World, index: number): Worker {
   };
 }
 
-const NEVER = new Promise<never>(() => {});
+/** A promise of its own each time: what waits for it can then be forgotten. */
+const never = (): Promise<never> => new Promise(() => {});
 const CANCELLED = new Error("the call was cancelled");
 const cancelled = (): never => {
   throw CANCELLED;
@@ -64,10 +66,10 @@ function live(
     const die = (): Promise<never> => {
       state.dead = true;
       resolve("crashed");
-      return NEVER;
+      return never();
     };
-    const call: Call = async (work, aborted, given) => {
-      if (state.dead) return NEVER;
+    const call: Call = async (work, aborted, given, toStore = false) => {
+      if (state.dead) return never();
       state.calls += 1;
       if (first) world.firstCalls = state.calls;
       const death = deathAt(world, state, random, first);
@@ -75,7 +77,8 @@ function live(
         state.pausedUntilMs = time.nowMs() + random.between(500, 90_000);
         world.pauseEndMs = Math.max(world.pauseEndMs, state.pausedUntilMs);
       }
-      await time.sleep(random.between(1, 40), given);
+      const outage = toStore && time.nowMs() < world.outageEndMs;
+      await time.sleep(outage ? TIMEOUT_MS : random.between(1, 40), given);
       await awake(world, state);
       if (death === "before") return die();
       if (given?.aborted && random.chance(0.5)) return aborted();
@@ -107,7 +110,7 @@ function deathAt({ plan, chaos }: World, { calls }: State, random: Random, first
 /** Nothing comes back to a process that is dead; to one that is paused, once it wakes up. */
 async function awake({ time }: World, state: State): Promise<void> {
   for (;;) {
-    if (state.dead) await NEVER;
+    if (state.dead) await never();
     const leftMs = state.pausedUntilMs - time.nowMs();
     if (leftMs <= 0) return;
     await time.sleep(leftMs);
@@ -115,7 +118,12 @@ async function awake({ time }: World, state: State): Promise<void> {
 }
 
 /** A call to the outside: it takes time on its way there and back. */
-type Call = <T>(work: () => Promise<T>, aborted: () => T, signal?: AbortSignal) => Promise<T>;
+type Call = <T>(
+  work: () => Promise<T>,
+  aborted: () => T,
+  signal?: AbortSignal,
+  toStore?: boolean,
+) => Promise<T>;
 
 function depsOf(world: World, state: State, random: Random, call: Call): CompactorDeps {
   const { plan, time, store, streams } = world;
@@ -132,17 +140,18 @@ function depsOf(world: World, state: State, random: Random, call: Call): Compact
   };
   const outside: Pick<CompactorDeps, "store" | "streams"> = {
     store: {
-      get: (key, signal) => call(() => store.get(key, signal), cancelled, signal),
+      get: (key, signal) => call(() => store.get(key, signal), cancelled, signal, true),
       put: (key, body, condition, signal) =>
         call<PutOutcome>(
           () => store.put(key, body, condition, signal),
           () => ({ kind: "unknown", cause: CANCELLED }),
           signal,
+          true,
         ),
       list: async function* (prefix, startAfter, signal) {
-        yield* await call(() => collect(store.list(prefix, startAfter, signal)), cancelled, signal);
+        yield* await call(() => collect(store.list(prefix, startAfter, signal)), cancelled, signal, true);
       },
-      delete: (key, signal) => call(() => store.delete(key, signal), cancelled, signal),
+      delete: (key, signal) => call(() => store.delete(key, signal), cancelled, signal, true),
     },
     streams: {
       describe: (signal) => call(() => streams.describe(signal), cancelled, signal),
@@ -160,31 +169,16 @@ function depsOf(world: World, state: State, random: Random, call: Call): Compact
         ),
     },
   };
-  const log = { info: () => {}, warn: () => {} };
-  return {
+  return compactorDeps({
     ...outside,
     clock,
-    log,
-    metrics: NO_METRICS,
-    openLanes: async (patience) => [
-      await openLane({
-        ...outside,
-        clock,
-        log,
-        patience,
-        parquet: slowly(parquet, call),
-        flushMs: FLUSH_MS,
-        flushBytes: 2_000_000,
-        pollMinMs: 200,
-        pollMaxMs: 1_000,
-      }),
-    ],
-    merger: null,
-    upkeep: { run: async () => {} },
-    configuration: {},
+    parquet: slowly(parquet, call),
+    lanes: plan.lanes,
     flushMs: FLUSH_MS,
     heartbeatMs: 10_000,
-  };
+    pollMinMs: 200,
+    pollMaxMs: 1_000,
+  });
 }
 
 /** Writing a file takes time, and the process may die of it. */

@@ -29,3 +29,9 @@ describe("compactors over a faulty stream and store: each change is in the log e
     TIMEOUT_MS,
   );
 });
+
+test("a seed gives the same run each time", async () => {
+  const [once, again] = [await simulate(planOf(11)), await simulate(planOf(11))];
+  expect(again).toEqual(once);
+  expect(once.crashes).toBeGreaterThan(0);
+});

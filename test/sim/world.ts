@@ -2,6 +2,7 @@
  * One world, from one seed: a table whose items change, its stream, a store, and compactors over them that crash,
  * are paused and wake up, with clocks that differ. Time is virtual, so a run is the same each time.
  */
+import { createHash } from "node:crypto";
 import { replay } from "../../shared/log.ts";
 import type { Snapshot } from "../../shared/snapshot.ts";
 import type { ObjectStore } from "../../shared/store.ts";
@@ -23,6 +24,8 @@ import { writeSomething } from "./workload.ts";
 export type Plan = {
   readonly seed: number;
   readonly workers: number;
+  /** In each worker. */
+  readonly lanes: number;
   /** How long items are written for. */
   readonly writingMs: number;
   /** Probabilities, each of one call. */
@@ -52,6 +55,8 @@ export type Result = {
   readonly calls: number;
   readonly crashes: number;
   readonly virtualMs: number;
+  /** Of everything that is in the store. */
+  readonly digest: string;
 };
 
 /** The plan that a seed stands for. */
@@ -61,6 +66,7 @@ export function planOf(seed: number): Plan {
   return {
     seed,
     workers: random.pick([1, 1, 2, 3]),
+    lanes: random.pick([1, 1, 2]),
     writingMs: random.between(20_000, 90_000),
     crash: calm ? 0 : random.pick([0, 0.002, 0.01]),
     pause: calm ? 0 : random.pick([0, 0.002, 0.005]),
@@ -77,6 +83,7 @@ export function planOf(seed: number): Plan {
 
 const QUIET: Omit<Plan, "seed" | "writingMs"> = {
   workers: 1,
+  lanes: 1,
   crash: 0,
   pause: 0,
   storeFault: 0,
@@ -90,8 +97,10 @@ const QUIET: Omit<Plan, "seed" | "writingMs"> = {
 };
 
 /** A short run in which nothing goes wrong but what `some` says. */
-export const quietPlan = (some: Partial<Plan>): Plan => ({ ...QUIET, seed: 1, writingMs: 6_000, ...some });
+export const quietPlan = (some: Partial<Plan>): Plan => ({ ...QUIET, seed: 1, writingMs: 15_000, ...some });
 
+/** A window's boundary is crossed soon after the start. */
+const START_MS = T0 + 285_000;
 /** All must be in the log this long after the last write and the last fault. */
 const SETTLE_MAX_MS = 600_000;
 /** A compactor that was told to stop must have ended by then. */
@@ -160,14 +169,20 @@ export async function simulate(plan: Plan): Promise<Result> {
     shards: world.streams.shards.size,
     calls: world.firstCalls,
     crashes: world.crashes,
-    virtualMs: time.nowMs() - T0,
+    virtualMs: time.nowMs() - START_MS,
+    digest: digestOf(world.disk),
   };
+}
+
+function digestOf({ objects }: MemoryStore): string {
+  const hash = createHash("sha256");
+  for (const key of [...objects.keys()].toSorted()) hash.update(key).update(objects.get(key)?.body ?? "");
+  return hash.digest("hex");
 }
 
 function makeWorld(plan: Plan): World {
   const random = randomOf(plan.seed);
-  // A window's boundary is crossed soon after the start.
-  const time = virtualTime(T0 + 285_000);
+  const time = virtualTime(START_MS);
   const disk = memoryStore(time.nowMs);
   const storeRandom = random.fork();
   const streamRandom = random.fork();
