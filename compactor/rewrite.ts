@@ -1,6 +1,6 @@
 /**
- * Rewriting files without some of their rows, which is how rows of a person are forgotten. The rows that go count
- * as expired: committed = live + superseded + expired still holds, and shows that nothing else went.
+ * Rewriting files without some of their rows, which is how a person is forgotten. The rows that go are counted as
+ * forgotten: committed = live + superseded + expired + forgotten shows that nothing else went.
  *
  * Laws
  * - A file's rows are those that stay and those that are dropped, by count and by set checksum.
@@ -39,7 +39,7 @@ export function planRewrite(
   }
   const gone = rewrites.reduce((totals, { dropped }) => addTotals(totals, dropped), NO_ROWS);
   const committedMs = Math.max(nowMs, snapshot.log.committedMs + 1);
-  const log: LogState = { ...snapshot.log, committedMs, expired: addTotals(snapshot.log.expired, gone) };
+  const log: LogState = { ...snapshot.log, committedMs, forgotten: addTotals(snapshot.log.forgotten, gone) };
   const outputs = rewrites.flatMap(({ output }) => (output === null ? [] : [output]));
   const info = {
     timestamp: nowMs,

@@ -245,7 +245,6 @@ function varveLines(c: Case, store: "s3" | "r2"): CaseLine[] {
   );
   const flushes = flushesPerSecond * SECONDS_A_MONTH;
   const merged = (writtenBytes * rewrites) / c.assume("varve.mergedFileBytes");
-  const puts = flushes * (2 + 1 / c.assume("varve.checkpointEvery")) + merged;
   const gets = flushes * 2 * consumers + flushes + merged;
   const cores = Math.max(
     c.assume("varve.coresLeast"),
@@ -254,6 +253,9 @@ function varveLines(c: Case, store: "s3" | "r2"): CaseLine[] {
       c.assume("varve.coreUse"),
   );
   const memory = c.assume("varve.memoryPerCore");
+  const tasks = Math.ceil(cores / c.assume("varve.coresPerTask"));
+  const beats = (2 * tasks * SECONDS_A_MONTH) / c.assume("varve.beatSeconds");
+  const puts = flushes * (2 + 1 / c.assume("varve.checkpointEvery")) + merged + beats;
   const replacedDays = c.assume("varve.replacedDays");
   const lines: CaseLine[] = [
     {
@@ -270,7 +272,7 @@ function varveLines(c: Case, store: "s3" | "r2"): CaseLine[] {
     },
     {
       what: "PUT",
-      formula: `(${short(flushes)} flushes x (file + commit) + ${short(merged)} merged files) x ${c.priceText(`${store}.put`)}/M`,
+      formula: `(${short(flushes)} flushes x (file + commit) + ${short(merged)} merged files + ${short(beats)} signs of life) x ${c.priceText(`${store}.put`)}/M`,
       usd: c.price(`${store}.put`, millions(puts)),
     },
     {

@@ -1,8 +1,8 @@
 /** The price list: prices with their units, and the technical figures that the formulas need. Users may edit both. */
 import { readFileSync } from "node:fs";
-import { join } from "node:path";
 import { z } from "zod";
 import { describeError, VarveError } from "../../shared/errors.ts";
+import ownPrices from "./prices.json" with { type: "json" };
 
 const TIERS = z
   .array(z.strictObject({ upTo: z.number().positive().optional(), price: z.number().min(0) }))
@@ -26,11 +26,12 @@ export type PriceList = Readonly<z.infer<typeof PRICE_LIST>>;
 /** Each estimate is made twice: with what speaks for a low price, and with what speaks for a high one. */
 export type End = "low" | "high";
 
-export const OWN_PRICES = join(import.meta.dirname, "prices.json");
+/** Where the list of this version stands, for people. */
+const OWN_PRICES = "cli/cost/prices.json";
 
 /** Throws `bad_prices`, naming what is wrong. A list of one's own may hold only the entries that differ. */
 export function readPrices(path: string | undefined): PriceList {
-  const own = parsePrices(readFileSync(OWN_PRICES, "utf8"), OWN_PRICES);
+  const own = checkPrices(ownPrices, OWN_PRICES);
   if (path === undefined) return own;
   let text: string;
   try {
@@ -57,6 +58,10 @@ function parsePrices(text: string, path: string): PriceList {
   } catch (error) {
     throw badPrices(path, describeError(error));
   }
+  return checkPrices(json, path);
+}
+
+function checkPrices(json: unknown, path: string): PriceList {
   const parsed = PRICE_LIST.safeParse(json);
   if (parsed.success) return parsed.data;
   throw badPrices(

@@ -32,13 +32,13 @@ const without = (input: DataFile): Rewrite => ({
   dropped: uploaded(ADA).file.totals,
 });
 
-test("the rows that go are expired, those that stay are live, and no more are committed", () => {
+test("the rows that go are forgotten, those that stay are live, and no more are committed", () => {
   const { snapshot, input } = written();
   const plan = planRewrite(snapshot, [without(input)], IDENTITY);
   if (plan.kind === "stale") throw new Error(plan.why);
   const { next, commit } = plan;
   expect(next.live.rows).toBe(1);
-  expect(next.log).toMatchObject({ committed: snapshot.log.committed, expired: { rows: 1 } });
+  expect(next.log).toMatchObject({ committed: snapshot.log.committed, forgotten: { rows: 1 } });
   expect(next.log.changes).toBe(snapshot.log.changes);
   const touched = commit.actions.flatMap((action) =>
     "add" in action ? [action.add.dataChange] : "remove" in action ? [action.remove.dataChange] : [],
@@ -51,7 +51,7 @@ test("a file of which nothing stays is taken out whole", () => {
   const plan = planRewrite(snapshot, [{ input, output: null, dropped: input.totals }], IDENTITY);
   if (plan.kind === "stale") throw new Error(plan.why);
   expect(plan.next.files.size).toBe(0);
-  expect(plan.next.log.expired).toEqual(input.totals);
+  expect(plan.next.log.forgotten).toEqual(input.totals);
 });
 
 test("a file that was merged away meanwhile makes the plan stale", () => {
@@ -95,7 +95,7 @@ test("a compactor that commits in between is followed", async () => {
   };
   expect(await commitRewrite(racing, systemClock, [without(input)])).toBe("committed");
   const tip = await loadSnapshot(store);
-  expect(tip).toMatchObject({ version: 3, live: { rows: 1 }, log: { expired: { rows: 1 } } });
+  expect(tip).toMatchObject({ version: 3, live: { rows: 1 }, log: { forgotten: { rows: 1 } } });
 });
 
 test("an answer that is lost after the commit landed is not done twice", async () => {
@@ -111,6 +111,6 @@ test("an answer that is lost after the commit landed is not done twice", async (
     },
   };
   expect(await commitRewrite(losing, systemClock, [without(input)])).toBe("committed");
-  expect(await loadSnapshot(store)).toMatchObject({ version: 2, log: { expired: { rows: 1 } } });
+  expect(await loadSnapshot(store)).toMatchObject({ version: 2, log: { forgotten: { rows: 1 } } });
   expect(await commitRewrite(store, systemClock, [without(input)])).toBe("stale");
 });

@@ -1,6 +1,6 @@
 /** The templates: that they hold together, and that they make what Varve rests on. */
 import { describe, expect, test } from "vitest";
-import { commitKey, checkpointKey, LAST_CHECKPOINT_KEY, dataKey } from "../../shared/keys.ts";
+import { commitKey, consumerKey, checkpointKey, LAST_CHECKPOINT_KEY, dataKey } from "../../shared/keys.ts";
 import { actionsCalled, programOf } from "./imports.ts";
 import type { Statement, Value } from "./template.ts";
 import { actionsOf, objectsIn, propertyOf, readTemplate, statementsOf } from "./template.ts";
@@ -155,16 +155,21 @@ test.each([
   expect(allowed(who)).toEqual([...actionsCalled(programOf(...entries))].toSorted());
 });
 
-test("the reader may read, and nothing else", () => {
-  expect(allowed("ReaderRole")).toEqual(["s3:GetObject", "s3:ListBucket"]);
+test("the reader may read, keep its own place, and nothing else", () => {
+  const reader = statementsOf(DATA.Resources["ReaderRole"] ?? { Type: "" });
+  expect(allowed("ReaderRole")).toEqual(["s3:GetObject", "s3:ListBucket", "s3:PutObject"]);
+  const puts = reader.find((statement) => actionsOf(statement).includes("s3:PutObject"));
+  expect(JSON.stringify(puts?.Resource)).toContain(`/${consumerKey("*")}"`);
   expect([...actionsCalled(programOf("reader/changelog.ts", "shared/aws/s3.ts"))]).toEqual(
     expect.arrayContaining(allowed("ReaderRole")),
   );
 });
 
-test("only the compactor and operators may write to the changelog", () => {
-  for (const who of ["EdgeUser", "ReaderRole"])
-    expect(allowed(who).filter((action) => /s3:(?:Put|Delete)/.test(action))).toEqual([]);
+test("the edge has no right to the changelog, nor the compactor to write to the table", () => {
+  expect(allowed("EdgeUser").filter((action) => action.startsWith("s3:"))).toEqual([]);
+  expect(
+    allowed("CompactorRole").filter((action) => /dynamodb:(?:Put|Update|Delete|Batch)/.test(action)),
+  ).toEqual([]);
 });
 
 test("the service: not root, read-only, time to drain, nothing comes in", () => {

@@ -5,7 +5,8 @@ import { afterAll, expect, test } from "vitest";
 import { costCommand, needed } from "../../../cli/cost.ts";
 import { countCommit, NO_FIGURES } from "../../../cli/cost/measured.ts";
 import { rangeText, spreadLabels } from "../../../cli/cost/plot.ts";
-import { OWN_PRICES } from "../../../cli/cost/prices.ts";
+import { costWorkload } from "../../../cli/cost/options.ts";
+import ownPrices from "../../../cli/cost/prices.json" with { type: "json" };
 import type { Commit } from "../../../shared/delta.ts";
 
 const dir = mkdtempSync(join(tmpdir(), "varve-cost-"));
@@ -46,11 +47,7 @@ test("text for people, JSON for programs, SVG for a page", async () => {
 
 test("a price list of one's own may hold only what differs", async () => {
   const path = join(dir, "mine.json");
-  const {
-    prices: _prices,
-    assumptions: _assumptions,
-    ...head
-  } = JSON.parse(readFileSync(OWN_PRICES, "utf8"));
+  const { prices: _prices, assumptions: _assumptions, ...head } = ownPrices;
   const storage = { "s3.storage": { price: 100, per: "GB-month" } };
   writeFileSync(path, JSON.stringify({ ...head, asOf: "2030-01-01", prices: storage, assumptions: {} }));
   const { out, output } = lines();
@@ -140,4 +137,33 @@ test("labels keep their order and never overlap", () => {
 test("ranges are short", () => {
   expect(rangeText(456_530, 1_035_316)).toBe("$457k-1.04M");
   expect(rangeText(5, 5)).toBe("$5");
+});
+
+const refuse = (what: string): never => {
+  throw new Error(what);
+};
+
+test("options in the words of people", () => {
+  const given = costWorkload(
+    { items: "958e9", "item-bytes": "0.9k", "retention-days": "7-30", flush: "5m", "flush-bytes": "64MB" },
+    refuse,
+  );
+  expect(given).toMatchObject({
+    items: 958e9,
+    itemBytes: 900,
+    retentionDays: [7, 30],
+    flushSeconds: 300,
+    flushBytes: 64e6,
+  });
+  expect(costWorkload({ "retention-days": "14" }, refuse).retentionDays).toEqual([14, 14]);
+});
+
+test.each([
+  { items: "many" },
+  { items: "0" },
+  { flush: "soon" },
+  { consumers: "1.5" },
+  { "retention-days": "-" },
+])("%o is refused", (options) => {
+  expect(() => costWorkload(options, refuse)).toThrow(Object.keys(options)[0] ?? "");
 });
