@@ -14,6 +14,9 @@ import { attributeMapJson } from "../shared/item.ts";
 import type { Environment } from "./target.ts";
 
 const READS_MAX = 20;
+/** A sample is drawn from at least so many of so many segments of the table, one page of each. */
+const SEGMENTS_READ_MIN = 16;
+const SEGMENTS = 256;
 
 /** Throws `no_table` when it is not there. */
 export async function openTable(
@@ -57,6 +60,27 @@ export async function openTable(
         yield (page.Items ?? []).map(toAttributeMap);
         from = page.LastEvaluatedKey;
       } while (from !== undefined);
+    },
+    sample: async function* (count) {
+      // Segments split the table by the hash of the key: a few of many are items from all over it.
+      const segments = Array.from({ length: SEGMENTS }, (_, index) => index);
+      const most = Math.ceil(count / SEGMENTS_READ_MIN);
+      let left = count;
+      while (left > 0 && segments.length > 0) {
+        const [segment = 0] = segments.splice(Math.floor(Math.random() * segments.length), 1);
+        const page = await client.send(
+          new ScanCommand({
+            TableName: name,
+            ConsistentRead: true,
+            TotalSegments: SEGMENTS,
+            Segment: segment,
+            Limit: Math.min(left, most),
+          }),
+        );
+        const items = (page.Items ?? []).map(toAttributeMap);
+        left -= items.length;
+        if (items.length > 0) yield items;
+      }
     },
     read: async (keys) => {
       const found = new Map<string, AttributeMap>();

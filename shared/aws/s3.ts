@@ -69,6 +69,27 @@ export function openS3Store(
       }
     },
 
+    getRange: async (key, start, length, signal) => {
+      counts.get += 1;
+      try {
+        const answer = await client.send(
+          new GetObjectCommand({
+            Bucket: bucket,
+            Key: prefix + key,
+            Range: `bytes=${start}-${start + length - 1}`,
+          }),
+          options(signal),
+        );
+        const body = (await answer.Body?.transformToByteArray()) ?? new Uint8Array();
+        counts.bytesRead += body.byteLength;
+        return body;
+      } catch (error) {
+        if (error instanceof NoSuchKey) return null;
+        if (error instanceof Error && error.name === "InvalidRange") return new Uint8Array();
+        throw storeError(`GET ${where}${key} (bytes ${start}-${start + length - 1})`, error, config);
+      }
+    },
+
     put: async (key, body, condition, signal) => {
       counts.put += 1;
       try {
