@@ -10,7 +10,7 @@ import { VarveError } from "../shared/errors.ts";
 import type { ObjectStore } from "../shared/store.ts";
 import type { FileOutput, Output } from "./output.ts";
 import type { Format } from "./rows.ts";
-import { rowFormat } from "./rows.ts";
+import { TABLE_COLUMNS, rowFormat } from "./rows.ts";
 
 export type ChangesArguments = Filter & {
   readonly since: string;
@@ -35,7 +35,8 @@ export async function changesCommand(
   output: FileOutput,
 ): Promise<void> {
   const changelog = await openChangelog(store);
-  const changes = await changelog.changesSince(since, { until, ...filter });
+  const columns = format === "table" ? TABLE_COLUMNS : undefined;
+  const changes = await changelog.changesSince(since, { until, columns, ...filter });
   for (const { message } of changes.notices) output.note(`note: ${message}`);
   const taken: Taken = { count: 0, cutAt: null, lastMs: null, wholeMs: null };
   const rows = taking(changes.rows, limit, taken, (count) => output.progress(`${count} rows`));

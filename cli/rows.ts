@@ -1,6 +1,6 @@
 /** Rows as text: for a person, a line of JSON, a line of CSV. Columns as in the files. */
 import { iso } from "../reader/range.ts";
-import type { ChangeRow } from "../reader/scan.ts";
+import type { ChangeRow, Column } from "../reader/scan.ts";
 
 export const FORMATS = ["table", "json", "csv", "parquet"] as const;
 export type Format = (typeof FORMATS)[number];
@@ -65,6 +65,8 @@ function csvField(value: string | number | null): string {
   return text === "" || /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 }
 
+/** Those that can be null and are shown. */
+export const TABLE_COLUMNS: readonly Column[] = ["collection", "id", "event", "image"];
 const TABLE_HEADER = `${"CHANGED AT".padEnd(24)}  ${"OP".padEnd(6)}  ${"COLLECTION".padEnd(12)}  ${"ID".padEnd(40)}  WHAT`;
 const WHAT_MAX = 60;
 

@@ -53,17 +53,17 @@ export type { FileCounts, ReadCounts } from "./scratch.ts";
  */
 export type SinceLike = Since | Date | string;
 
-export type ChangesOptions<C extends Column = Column> = Filter & {
+export type ChangesOptions = Filter & {
   /** Up to and including; by default up to the watermark, or the newest version. */
   readonly until?: SinceLike | undefined;
-  /** Only these columns are read, and in the rows. Default: all. */
-  readonly columns?: readonly C[] | undefined;
+  /** Of the columns that can be null, those to read; the others are null in the rows. Default: all. */
+  readonly columns?: readonly Column[] | undefined;
   readonly signal?: AbortSignal | undefined;
 };
 
-export type Changes<C extends Column = Column> = {
+export type Changes = {
   /** Read it once; ends when all are given. Within a run of overlapping files, by (changedMs, shard, seq). */
-  readonly rows: AsyncIterable<Pick<ChangeRow, C>>;
+  readonly rows: AsyncIterable<ChangeRow>;
   /** Where these rows begin, exclusive. */
   readonly since: Since;
   /** Where the next call goes on: the watermark, or the version, that these rows reach, inclusive. */
@@ -73,7 +73,7 @@ export type Changes<C extends Column = Column> = {
   readonly notices: readonly Notice[];
 };
 
-export type FollowOptions<C extends Column = Column> = Filter & {
+export type FollowOptions = Filter & {
   /** Where to begin when no cursor stands. Default: with a snapshot of all that is live. */
   readonly since?: SinceLike | undefined;
   /** Begin with a snapshot whatever the cursor says: the way back after `behind_retention`. */
@@ -82,7 +82,7 @@ export type FollowOptions<C extends Column = Column> = Filter & {
   readonly consumer?: string | undefined;
   /** A cursor kept in the file of this path, or by yourself. */
   readonly cursor?: string | Cursor | undefined;
-  readonly columns?: readonly C[] | undefined;
+  readonly columns?: readonly Column[] | undefined;
   /** How often to look for the next commit, ms. Default: 1000. */
   readonly pollMs?: number | undefined;
   /** False: end at the tip instead of waiting for more. Default: true. */
@@ -97,15 +97,12 @@ export type Changelog = {
   /** Live files, oldest window first. */
   readonly files: () => Promise<readonly DataFile[]>;
   /** Rows of the half-open range (since, until]. Costs what changed, not what exists. */
-  readonly changesSince: <C extends Column = Column>(
-    since: SinceLike,
-    options?: ChangesOptions<C>,
-  ) => Promise<Changes<C>>;
+  readonly changesSince: (since: SinceLike, options?: ChangesOptions) => Promise<Changes>;
   /**
    * Commit by commit, in order, at least once; `version` is the idempotency key. Asking for the next batch moves
    * the cursor past the one before; leaving the loop does not.
    */
-  readonly follow: <C extends Column = Column>(options?: FollowOptions<C>) => AsyncIterable<ChangeBatch<C>>;
+  readonly follow: (options?: FollowOptions) => AsyncIterable<ChangeBatch>;
   /**
    * The latest row of one key, null when there is none; a deleted key's row has op `delete`. Reads newest files
    * first, and of those only what their statistics do not rule out. It knows what is committed, watermark or not.
@@ -143,10 +140,10 @@ export async function openChangelog(at: string | ObjectStore, options: OpenOptio
       const { files } = await refresh();
       return [...files.values()].toSorted((a, b) => a.windowStartMs - b.windowStartMs || a.level - b.level);
     },
-    changesSince: async <C extends Column>(
+    changesSince: async (
       asked: SinceLike,
-      { until: untilAsked, columns, signal, ...filter }: ChangesOptions<C> = {},
-    ): Promise<Changes<C>> => {
+      { until: untilAsked, columns, signal, ...filter }: ChangesOptions = {},
+    ): Promise<Changes> => {
       const snapshot = await refresh();
       const since = pointOf(asked);
       const until = untilAsked === undefined ? undefined : pointOf(untilAsked);
@@ -158,7 +155,7 @@ export async function openChangelog(at: string | ObjectStore, options: OpenOptio
         );
       }
       const read: ReadCounts = { files: 0, bytes: 0, requests: 0 };
-      const wanted = columns ?? (COLUMNS as readonly C[]);
+      const wanted = columns ?? COLUMNS;
       const shared = { since, counts: { live: countsOf(snapshot.files.values()), read } };
       if (since.kind === "version") {
         const last = until?.kind === "version" ? Math.min(until.version, snapshot.version) : snapshot.version;
@@ -174,7 +171,7 @@ export async function openChangelog(at: string | ObjectStore, options: OpenOptio
       const rows = rowsOf(store, files, { range, filter, columns: wanted }, read, signal);
       return { ...shared, rows, next: { kind: "time", ms: range.untilMs }, notices };
     },
-    follow: async function* <C extends Column>({
+    follow: async function* ({
       since,
       fromSnapshot = false,
       consumer,
@@ -184,7 +181,7 @@ export async function openChangelog(at: string | ObjectStore, options: OpenOptio
       wait = true,
       signal,
       ...filter
-    }: FollowOptions<C> = {}): AsyncGenerator<ChangeBatch<C>> {
+    }: FollowOptions = {}): AsyncGenerator<ChangeBatch> {
       const snapshot = await refresh();
       const cursor = cursorOf(store, snapshot.metaData.id, consumer, cursorAt);
       const start = followStart(
@@ -192,7 +189,7 @@ export async function openChangelog(at: string | ObjectStore, options: OpenOptio
         fromSnapshot,
         (await cursor?.load()) ?? null,
       );
-      const wanted = columns ?? (COLUMNS as readonly C[]);
+      const wanted = columns ?? COLUMNS;
       yield* followLog(
         store,
         snapshot,

@@ -24,7 +24,7 @@ import type { ChangeRow, Column, Question } from "./scan.ts";
 import type { ReadCounts } from "./scratch.ts";
 
 /** The rows of one commit, or of the snapshot that following began with. */
-export type ChangeBatch<C extends Column = Column> = {
+export type ChangeBatch = {
   /** The idempotency key. A snapshot has the version that it was taken at. */
   readonly version: number;
   /** `snapshot`: all that is live, instead of the commits before. */
@@ -34,7 +34,7 @@ export type ChangeBatch<C extends Column = Column> = {
   /** Every change up to here is in this batch or those before it. UTC ms. */
   readonly watermarkMs: number;
   /** Read it once, before the next batch is asked for. */
-  readonly rows: AsyncIterable<Pick<ChangeRow, C>>;
+  readonly rows: AsyncIterable<ChangeRow>;
   readonly counts: Readonly<ReadCounts>;
   /** Moves the cursor here at once. Asking for the next batch does so too. */
   readonly acknowledge: () => Promise<void>;
@@ -45,11 +45,11 @@ export type FollowStart =
   /** All that is live and changed after `sinceMs`, and then the commits above. */
   | { readonly kind: "snapshot"; readonly sinceMs: number };
 
-export type FollowPlan<C extends Column> = {
+export type FollowPlan = {
   readonly start: FollowStart;
   readonly cursor: Cursor | null;
   readonly filter: Filter;
-  readonly columns: readonly C[];
+  readonly columns: readonly Column[];
   /** Between two looks for the next entry, ms. */
   readonly pollMs: number;
   /** False: ends at the tip instead of waiting for more. */
@@ -65,12 +65,12 @@ const TIP_CHECK_MS = 10_000;
 const EVER_MS = Number.MAX_SAFE_INTEGER;
 
 /** @param snapshot at the tip */
-export async function* followLog<C extends Column>(
+export async function* followLog(
   store: ObjectStore,
   snapshot: Snapshot,
-  plan: FollowPlan<C>,
+  plan: FollowPlan,
   clock: Clock,
-): AsyncGenerator<ChangeBatch<C>> {
+): AsyncGenerator<ChangeBatch> {
   const { start, cursor, signal } = plan;
   let saved = -1;
   const save = async (version: number): Promise<void> => {
@@ -120,13 +120,13 @@ export async function* followLog<C extends Column>(
   if (version > saved && !plan.wait) await save(version);
 }
 
-function snapshotBatch<C extends Column>(
+function snapshotBatch(
   store: ObjectStore,
   snapshot: Snapshot,
   sinceMs: number,
-  { filter, columns, signal }: FollowPlan<C>,
+  { filter, columns, signal }: FollowPlan,
   save: (version: number) => Promise<void>,
-): ChangeBatch<C> {
+): ChangeBatch {
   const range = { kind: "time", sinceMs, untilMs: EVER_MS } as const;
   const files = filesInRange(snapshot.files.values(), range, filter);
   const counts = { files: 0, bytes: 0, requests: 0 };
@@ -141,15 +141,15 @@ function snapshotBatch<C extends Column>(
   };
 }
 
-function commitBatch<C extends Column>(
+function commitBatch(
   store: ObjectStore,
   commit: Commit,
   files: readonly DataFile[],
-  { filter, columns, signal }: FollowPlan<C>,
+  { filter, columns, signal }: FollowPlan,
   save: (version: number) => Promise<void>,
-): ChangeBatch<C> {
+): ChangeBatch {
   const counts = { files: 0, bytes: 0, requests: 0 };
-  const question: Question<C> = { range: null, filter, columns };
+  const question: Question = { range: null, filter, columns };
   return {
     version: commit.version,
     kind: "commit",

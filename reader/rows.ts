@@ -8,13 +8,13 @@ import type { FetchedFiles, ReadCounts } from "./scratch.ts";
 import { openScratch } from "./scratch.ts";
 
 /** @param counts is kept up to date as files are read */
-export async function* rowsOf<C extends Column>(
+export async function* rowsOf(
   store: ObjectStore,
   files: readonly DataFile[],
-  question: Question<C>,
+  question: Question,
   counts: ReadCounts,
   signal?: AbortSignal,
-): AsyncGenerator<Pick<ChangeRow, C>> {
+): AsyncGenerator<ChangeRow> {
   signal?.throwIfAborted();
   if (files.length === 0) return;
   const steps = readingSteps(files);

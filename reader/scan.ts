@@ -35,10 +35,20 @@ export type ChangeRow = {
   readonly image: string | null;
 };
 
-export type Column = keyof ChangeRow;
+/** Columns that may be left unread: they are null then. The others are in every row. */
+export type Column =
+  | "kind"
+  | "source"
+  | "collection"
+  | "id"
+  | "userId"
+  | "anonymousId"
+  | "event"
+  | "eventMs"
+  | "image";
 
 /** The file column, and what DuckDB makes of it. A double holds every ms and every count exactly. */
-const COLUMN_SQL: Readonly<Record<Column, readonly [column: string, sql: string]>> = {
+const COLUMN_SQL: Readonly<Record<keyof ChangeRow, readonly [column: string, sql: string]>> = {
   changedMs: ["changed_ms", "changed_ms::DOUBLE"],
   op: ["op", "op"],
   key: ["key", "key"],
@@ -55,18 +65,28 @@ const COLUMN_SQL: Readonly<Record<Column, readonly [column: string, sql: string]
   eventMs: ["event_at", "epoch_ms(event_at)::DOUBLE"],
   image: ["image", "image"],
 };
-export const COLUMNS = Object.keys(COLUMN_SQL) as readonly Column[];
+const ALWAYS = ["changedMs", "op", "key", "seq", "shard", "changes"] as const;
+export const COLUMNS: readonly Column[] = [
+  "kind",
+  "source",
+  "collection",
+  "id",
+  "userId",
+  "anonymousId",
+  "event",
+  "eventMs",
+  "image",
+];
+const UNREAD = Object.fromEntries(COLUMNS.map((name) => [name, null]));
 const ORDER = ["changed_ms", "shard", "seq"] as const;
 
 /** What to read of some files. */
-export type Question<C extends Column = Column> = {
+export type Question = {
   /** (sinceMs, untilMs]; null: whatever the time. */
   readonly range: TimeRange | null;
   readonly filter: Filter;
-  readonly columns: readonly C[];
+  readonly columns: readonly Column[];
 };
-
-export const EVERYTHING: Question = { range: null, filter: {}, columns: COLUMNS };
 
 export function whereSql(range: TimeRange | null, filter: Filter): string {
   const asked = FILTER_COLUMNS.flatMap((column) => {
@@ -83,32 +103,33 @@ export function needOf({ range, filter, columns }: Question): Need {
   return {
     range,
     filter,
-    columns: new Set([...columns.map((name) => COLUMN_SQL[name][0]), ...asked, ...ORDER]),
+    columns: new Set([...[...ALWAYS, ...columns].map((name) => COLUMN_SQL[name][0]), ...asked]),
   };
 }
 
 /** Rows of `files` that answer the question, in (changedMs, shard, seq) order. */
-export async function* scan<C extends Column>(
+export async function* scan(
   scratch: Scratch,
   files: readonly DataFile[],
-  question: Question<C>,
+  question: Question,
   signal?: AbortSignal,
-): AsyncGenerator<Pick<ChangeRow, C>> {
+): AsyncGenerator<ChangeRow> {
   if (files.length === 0) return;
   yield* scanFetched(scratch, files, await scratch.fetch(files, signal, needOf(question)), question, signal);
 }
 
 /** As `scan`, of files that were fetched already. Releases them. */
-export async function* scanFetched<C extends Column>(
+export async function* scanFetched(
   scratch: Scratch,
   files: readonly DataFile[],
   fetched: FetchedFiles,
-  question: Question<C>,
+  question: Question,
   signal?: AbortSignal,
-): AsyncGenerator<Pick<ChangeRow, C>> {
+): AsyncGenerator<ChangeRow> {
   let held = fetched;
   try {
-    const select = `SELECT ${question.columns.map((name) => COLUMN_SQL[name][1]).join(", ")} FROM`;
+    const names = [...ALWAYS, ...question.columns];
+    const select = `SELECT ${names.map((name) => COLUMN_SQL[name][1]).join(", ")} FROM`;
     const rest = `WHERE ${whereSql(question.range, question.filter)} ORDER BY ${ORDER.join(", ")}`;
     const open = () => firstChunk(scratch.connection, `${select} ${held.relation} ${rest}`);
     // A sort reads all its input before it gives anything: a hole that was read after all shows here.
@@ -126,11 +147,11 @@ export async function* scanFetched<C extends Column>(
       signal?.throwIfAborted();
       const count = columns[0]?.length ?? 0;
       for (let index = 0; index < count; index += 1) {
-        const row: Record<string, unknown> = {};
-        question.columns.forEach((name, place) => {
+        const row: Record<string, unknown> = { ...UNREAD };
+        names.forEach((name, place) => {
           row[name] = columns[place]?.[index] ?? null;
         });
-        yield row as Pick<ChangeRow, C>;
+        yield row as ChangeRow;
       }
     }
   } finally {

@@ -58,11 +58,11 @@ export type FetchedFiles = {
 };
 export type ReadFile = { readonly path: string; readonly sizeBytes: number };
 
-export async function openScratch(store: ObjectStore): Promise<Scratch> {
+/** @param threads a sort by two keeps twice as much in memory that it cannot spill */
+export async function openScratch(store: ObjectStore, threads = 1): Promise<Scratch> {
   const dir = await mkdtemp(join(tmpdir(), "varve-read-"));
   const { connection, connect, close } = await openDuckDB({
-    // A sort by two threads keeps twice as much in memory that it cannot spill.
-    threads: 1,
+    threads,
     memoryMaxMB: MEMORY_MAX_MB,
     spillDir: join(dir, "spill"),
   });

@@ -86,7 +86,7 @@ export async function sync(
       "Check VARVE_CHANGELOG; the compactor makes the changelog when it first starts.",
     );
   }
-  const scratch = await openScratch(store);
+  const scratch = await openScratch(store, 2);
   try {
     await scratch.connection.run("SET preserve_insertion_order = false");
     const warehouse = await open(scratch.connection);

@@ -30,13 +30,19 @@ changelog.close();
 `;
 
 const TYPED = `
-import { openChangelog, type ChangeRow, type Changes } from "varve/reader";
+import { openChangelog, type ChangeRow, type SinceLike } from "varve/reader";
 const changelog = await openChangelog("s3://bucket/prefix/region/table", { s3: { region: "auto" } });
-const changes: Changes<"id" | "op"> = await changelog.changesSince("2h", { columns: ["id", "op"] });
-for await (const row of changes.rows) {
-  const op: "insert" | "update" | "delete" = row.op;
-  // @ts-expect-error: not one of the columns
-  console.log(op, row.image);
+let since: SinceLike = "2h";
+for (;;) {
+  const { rows, next } = await changelog.changesSince(since, { columns: ["id", "image"] });
+  for await (const row of rows) {
+    const op: "insert" | "update" | "delete" = row.op;
+    console.log(op, row.image?.length);
+    // @ts-expect-error: no such column
+    console.log(row.picture);
+  }
+  since = next;
+  if (next.kind === "version") break;
 }
 const row: ChangeRow | null = await changelog.get("o#shop#users#u1", { signal: AbortSignal.timeout(1000) });
 console.log(row?.changedMs.toFixed());
@@ -60,7 +66,7 @@ test("another project installs it, and reads a changelog", async () => {
   try {
     await laid.commit([object("users", "u1", T0 + 1000), object("users", "u2", T0 + 2000)], T0 + 3000);
     const packed = await run("npm", ["pack", "--pack-destination", home, "--json"], { cwd: ROOT });
-    const [{ filename = "" } = {}] = JSON.parse(packed.stdout.slice(packed.stdout.indexOf("["))) as {
+    const [packedAs] = JSON.parse(packed.stdout.slice(packed.stdout.indexOf("["))) as {
       filename: string;
     }[];
     await writeFile(
@@ -70,9 +76,13 @@ test("another project installs it, and reads a changelog", async () => {
     await writeFile(join(home, "read.js"), SCRIPT);
     await writeFile(join(home, "typed.mts"), TYPED);
     await writeFile(join(home, "tsconfig.json"), JSON.stringify(TSCONFIG));
-    await run("npm", ["install", "--prefer-offline", "--no-audit", "--no-fund", join(home, filename)], {
-      cwd: home,
-    });
+    await run(
+      "npm",
+      ["install", "--prefer-offline", "--no-audit", "--no-fund", join(home, packedAs?.filename ?? "")],
+      {
+        cwd: home,
+      },
+    );
 
     const address = pathToFileURL(join(home, "changelog")).href;
     const { stdout } = await run(process.execPath, ["read.js", address], { cwd: home });
