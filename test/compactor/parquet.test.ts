@@ -19,7 +19,7 @@ async function read(bytes: Uint8Array): Promise<unknown[][]> {
       `SELECT op, key, seq, shard, changes::INTEGER, kind, source, collection, id, user_id, event, epoch_ms(event_at)::DOUBLE, image
        FROM read_parquet(${sqlText(path)}) ORDER BY key`,
     );
-    return result.getRows() as unknown[][];
+    return result.getRows();
   } finally {
     close();
     await rm(dir, { recursive: true, force: true });
