@@ -23,12 +23,14 @@ import { openDirectoryStore } from "../shared/directory.ts";
 import type { ObjectStore } from "../shared/store.ts";
 import { layDown, object } from "./laid.ts";
 import type { BenchRow } from "./report.ts";
-import { median } from "./report.ts";
 
 const SIZES = [10_000, 100_000, 1_000_000] as const;
 const CHANGED = 1000;
 const COMMITS = 10;
-const ROUNDS = 7;
+/** The table is made and asked at sizes that the embedded DynamoDB can be scanned at: it sorts all of it for each page. */
+const TABLE_SIZES: ReadonlySet<number> = new Set([10_000, 100_000]);
+/** The best of them stands: the machine is shared. */
+const ROUNDS = 15;
 /** A GSI query takes its pages and items one after the other, as a client must. */
 const QUERY_ROUNDS = 3;
 const FLAT_LIMIT = 1.3;
@@ -40,8 +42,8 @@ const TABLE = "objects";
 
 const idOf = (index: number): string => `u${String(index).padStart(8, "0")}`;
 /** Some 300 bytes, as an object of a dozen properties has. */
-const imageSql = `'{"name":"' || md5('n' || i) || '","email":"' || md5('e' || i) || '@example.com","plan":"pro","company":"' ||
-  md5('c' || (i % 5000)) || '","city":"Zürich","visits":' || (i % 977) || ',"token":"' || md5('t' || i) || md5('u' || i) || '"}'`;
+const imageSql = `'{"name":"' || md5('n' || i) || '","email":"user' || i || '@example.com","plan":"pro","company":"company ' ||
+  (i % 5000) || '","city":"Zürich","visits":' || (i % 977) || ',"token":"' || md5('t' || i) || '"}'`;
 const changedImage = (index: number): string =>
   JSON.stringify({ name: `changed ${index}`, email: `u${index}@example.com`, plan: "free", visits: index });
 
@@ -62,8 +64,9 @@ export async function benchSince(progress: (what: string) => void): Promise<Benc
     for (const size of SIZES) {
       const name = `${size.toLocaleString("en-US")} objects`;
       const cost = since.get(size) ?? NO_COST;
-      const table = await measureTable(dir, size, progress);
       const flat = { limit: size === SIZES[0] ? null : FLAT_LIMIT };
+      const changelogBytes = changelogs.get(size)?.bytes ?? 0;
+      const tableBytes = size * ITEM_BYTES;
       rows.push(
         row(`${name}: since T, time`, cost.ms, "ms", { ...flat, ratio: cost.ms / smallest.ms }),
         row(`${name}: since T, requests`, cost.requests, "", {
@@ -71,22 +74,24 @@ export async function benchSince(progress: (what: string) => void): Promise<Benc
           ratio: cost.requests / smallest.requests,
         }),
         row(`${name}: since T, read`, cost.bytes, "bytes", { ...flat, ratio: cost.bytes / smallest.bytes }),
-        row(`${name}: GSI query and the items, time against since T`, table.query.ms, "ms", {
-          ratio: table.query.ms / cost.ms,
+      );
+      if (TABLE_SIZES.has(size)) {
+        const { query, scan } = await measureTable(dir, size, progress);
+        rows.push(
+          row(`${name}: GSI query + items, time / since T`, query.ms, "ms", { ratio: query.ms / cost.ms }),
+          row(`${name}: GSI query + items, requests`, query.requests, ""),
+          row(`${name}: GSI query + items, read`, query.bytes, "bytes"),
+          row(`${name}: table scan, time / since T`, scan.ms, "ms", { ratio: scan.ms / cost.ms }),
+          row(`${name}: table scan, requests`, scan.requests, ""),
+        );
+      }
+      rows.push(
+        row(`${name}: table scan, read / since T`, tableBytes, "bytes", { ratio: tableBytes / cost.bytes }),
+        row(`${name}: stored by the changelog / by the table`, changelogBytes, "bytes", {
+          ratio: changelogBytes / tableBytes,
         }),
-        row(`${name}: GSI query and the items, requests`, table.query.requests, ""),
-        row(`${name}: GSI query and the items, read`, table.query.bytes, "bytes"),
-        row(`${name}: table scan, time against since T`, table.scan.ms, "ms", {
-          ratio: table.scan.ms / cost.ms,
-        }),
-        row(`${name}: table scan, requests`, table.scan.requests, ""),
-        row(`${name}: table scan, read`, table.scan.bytes, "bytes"),
-        row(`${name}: the table, by DynamoDB's rules`, table.tableBytes, "bytes"),
-        row(`${name}: the changelog, against the table`, changelogs.get(size)?.bytes ?? 0, "bytes", {
-          ratio: (changelogs.get(size)?.bytes ?? 0) / table.tableBytes,
-        }),
-        row(`${name}: the GSI (keys only), against the table`, table.indexBytes, "bytes", {
-          ratio: table.indexBytes / table.tableBytes,
+        row(`${name}: stored by a GSI, keys only / by the table`, size * ENTRY_BYTES, "bytes", {
+          ratio: ENTRY_BYTES / ITEM_BYTES,
         }),
       );
     }
@@ -151,13 +156,10 @@ async function measureSince(
       if (round >= 0) costs.set(size, [...(costs.get(size) ?? []), cost]);
     }
   }
-  return new Map(
-    [...costs].map(([size, some]) => [
-      size,
-      { ...(some[0] ?? NO_COST), ms: median(some.map(({ ms }) => ms)) },
-    ]),
-  );
+  return new Map([...costs].map(([size, some]) => [size, best(some)]));
 }
+
+const best = (costs: readonly Cost[]): Cost => costs.toSorted((a, b) => a.ms - b.ms)[0] ?? NO_COST;
 
 /** From nothing: the log is opened, and every row read. */
 async function sinceOnce(root: string): Promise<Cost> {
@@ -208,12 +210,7 @@ function counting(store: ObjectStore): {
   };
 }
 
-type TableCosts = {
-  readonly query: Cost;
-  readonly scan: Cost;
-  readonly tableBytes: number;
-  readonly indexBytes: number;
-};
+type TableCosts = { readonly query: Cost; readonly scan: Cost };
 
 async function measureTable(
   dir: string,
@@ -243,15 +240,14 @@ async function measureTable(
     );
     // One item through the API first: it is the pattern for the rest.
     await putAll(dynamo, [itemOf(0, T0 + 1, "{}")]);
-    const { tableBytes, indexBytes } = bulkLoad(path, size);
+    bulkLoad(path, size);
     await putAll(dynamo, changed);
     progress(`GSI query, ${size} objects`);
     const queries: Cost[] = [];
     for (let round = 0; round < QUERY_ROUNDS; round += 1) queries.push(await queryOnce(dynamo));
     progress(`table scan, ${size} objects`);
     const scan = await scanOnce(dynamo);
-    const query = { ...(queries[0] ?? NO_COST), ms: median(queries.map(({ ms }) => ms)) };
-    return { query, scan, tableBytes, indexBytes };
+    return { query: best(queries), scan };
   } finally {
     child.kill("SIGKILL");
     await exited;
@@ -259,9 +255,17 @@ async function measureTable(
   }
 }
 
-type Item = Readonly<Record<string, { readonly S: string } | { readonly N: string }>>;
+type Text = { readonly S: string };
+type Item = Readonly<Record<string, Text | { readonly N: string }>>;
+type StoredItem = {
+  readonly pk: Text;
+  readonly kind: Text;
+  readonly changed_day: Text;
+  readonly changed_ms: { readonly N: string };
+  readonly image: Text;
+};
 
-const itemOf = (index: number, changedMs: number, image: string): Item => ({
+const itemOf = (index: number, changedMs: number, image: string): StoredItem => ({
   pk: { S: `o#shop#users#${idOf(index)}` },
   kind: { S: "object" },
   changed_day: { S: new Date(changedMs).toISOString().slice(0, 10) },
@@ -317,44 +321,30 @@ async function putAll(dynamo: DynamoClient, items: readonly Item[]): Promise<voi
   }
 }
 
-/** https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html */
-const ENTRY_OVERHEAD_BYTES = 100;
-
-/** The rest of the items, in the form that the embedded DynamoDB gave the first. What both come to at DynamoDB. */
-function bulkLoad(path: string, size: number): { readonly tableBytes: number; readonly indexBytes: number } {
+/** The rest of the items, in the form that the embedded DynamoDB gave the first. */
+function bulkLoad(path: string, size: number): void {
   const db = new DatabaseSync(path, { timeout: 30_000 });
-  const INDEX = `"${TABLE}::gsi::by_time"`;
+  const index = `"${TABLE}::gsi::by_time"`;
   try {
-    const [pattern] = db.prepare(`SELECT gsi_sk FROM ${INDEX}`).all() as { gsi_sk: string }[];
+    const [pattern] = db.prepare(`SELECT gsi_sk FROM ${index}`).all() as { gsi_sk: string }[];
     const sortKey = pattern?.gsi_sk ?? "";
     const item = db.prepare(
       `INSERT OR REPLACE INTO "${TABLE}" (pk, sk, item_json, item_size, hash_prefix) VALUES (?, '', ?, ?, ?)`,
     );
     const entry = db.prepare(
-      `INSERT OR REPLACE INTO ${INDEX} (gsi_pk, gsi_sk, table_pk, table_sk, item_json) VALUES (?, ?, ?, '', ?)`,
+      `INSERT OR REPLACE INTO ${index} (gsi_pk, gsi_sk, table_pk, table_sk, item_json) VALUES (?, ?, ?, '', ?)`,
     );
-    let tableBytes = 0;
-    let indexBytes = 0;
     db.exec("BEGIN");
-    for (let index = 1; index < size; index += 1) {
-      const changedMs = T0 + 1 + (index % (COMMITS * WINDOW_MS - 1));
-      const json = itemOf(index, changedMs, bulkImage(index));
-      const { pk, changed_day: day, changed_ms: ms } = json as Record<string, { S: string; N: string }>;
-      const hash = (Math.imul(index, 2_654_435_761) >>> 8).toString(16).padStart(6, "0");
-      const text = JSON.stringify(json);
-      const bytes = text.length - BRACES_BYTES;
-      item.run(`S:${pk?.S}`, text, bytes, hash);
-      entry.run(
-        `S:${day?.S}`,
-        sortKey.replace(String(T0 + 1), ms?.N ?? ""),
-        `S:${pk?.S}`,
-        JSON.stringify({ pk, changed_day: day, changed_ms: ms }),
-      );
-      tableBytes += bytes + ENTRY_OVERHEAD_BYTES;
-      indexBytes += KEYS_BYTES + ENTRY_OVERHEAD_BYTES;
+    for (let number = 1; number < size; number += 1) {
+      const changedMs = T0 + 1 + (number % (COMMITS * WINDOW_MS - 1));
+      const { pk, changed_day: day, changed_ms: ms, ...rest } = itemOf(number, changedMs, bulkImage(number));
+      const hash = (Math.imul(number, 2_654_435_761) >>> 8).toString(16).padStart(6, "0");
+      const keys = { pk, changed_day: day, changed_ms: ms };
+      item.run(`S:${pk.S}`, JSON.stringify({ ...keys, ...rest }), ITEM_BYTES - OVERHEAD_BYTES, hash);
+      const time = sortKey.replace(String(T0 + 1), ms.N);
+      entry.run(`S:${day.S}`, time, `S:${pk.S}`, JSON.stringify(keys));
     }
     db.exec("COMMIT");
-    return { tableBytes, indexBytes };
   } finally {
     db.close();
   }
@@ -362,11 +352,17 @@ function bulkLoad(path: string, size: number): { readonly tableBytes: number; re
 
 const HEX = "0123456789abcdef0123456789abcdef";
 const bulkImage = (index: number): string =>
-  `{"name":"${HEX}","email":"${HEX}@example.com","plan":"pro","company":"${HEX}","city":"Zurich","visits":${index % 977},"token":"${HEX}${HEX}"}`;
-/** DynamoDB counts names and values: not JSON's quotes, braces and type letters, nor a number's every digit. */
-const BRACES_BYTES = 5 * '"":{"S":""},'.length + 6;
-/** pk and its name, the day and its name, the time (7 bytes) and its name. */
-const KEYS_BYTES = 22 + 2 + 10 + 11 + 7 + 10;
+  `{"name":"${HEX}","email":"user${index}@example.com","plan":"pro","company":"company ${index % 5000}","city":"Zürich","visits":${index % 977},"token":"${HEX}"}`;
+
+/**
+ * What DynamoDB stores and charges for: names and values, and 100 bytes an item and an index entry.
+ * https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html
+ */
+const OVERHEAD_BYTES = 100;
+const KEYS_BYTES =
+  "pk".length + "o#shop#users#u00000000".length + "changed_day2026-11-20".length + "changed_ms".length + 8;
+const ENTRY_BYTES = KEYS_BYTES + OVERHEAD_BYTES;
+const ITEM_BYTES = ENTRY_BYTES + "kindobject".length + "image".length + bulkImage(100_000).length;
 
 type Page = {
   readonly Items?: readonly Item[];
@@ -415,28 +411,27 @@ async function queryOnce(dynamo: DynamoClient): Promise<Cost> {
   return { ms: performance.now() - began, ...cost };
 }
 
-/** What the scan reads at DynamoDB, and is charged for, is the whole table; what passes the filter comes back. */
+/** What it reads, at DynamoDB, is the whole table; what passes the filter comes back. */
 async function scanOnce(dynamo: DynamoClient): Promise<Cost> {
   const began = performance.now();
-  let [requests, scanned, count] = [0, 0, 0];
+  const cost = { requests: 0, bytes: 0 };
+  let count = 0;
   let from: Item | undefined;
   do {
-    const { json } = await call(dynamo, "Scan", {
+    const { json, bytes } = await call(dynamo, "Scan", {
       TableName: TABLE,
       FilterExpression: "#ms > :t",
       ...SINCE,
-      ReturnConsumedCapacity: "TOTAL",
       ...(from === undefined ? {} : { ExclusiveStartKey: from }),
     });
-    const page = json as Page & { readonly ConsumedCapacity?: { readonly CapacityUnits?: number } };
-    requests += 1;
+    const page = json as Page;
+    cost.requests += 1;
+    cost.bytes += bytes;
     count += page.Count ?? 0;
-    // Half a unit is 4 KB, read eventually consistent.
-    scanned += (page.ConsumedCapacity?.CapacityUnits ?? 0) * 8192;
     from = page.LastEvaluatedKey;
   } while (from !== undefined);
   if (count !== CHANGED) throw new Error(`the scan gave ${count} items, not ${CHANGED}`);
-  return { ms: performance.now() - began, requests, bytes: scanned };
+  return { ms: performance.now() - began, ...cost };
 }
 
 function freePort(): Promise<number> {
