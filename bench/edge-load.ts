@@ -5,8 +5,9 @@
  */
 import { Agent } from "node:http";
 import { postRaw, startCannedTable, startEdge } from "./edge.ts";
-import type { BenchRow } from "./edge.ts";
 import { trackBatch } from "./edge-bodies.ts";
+import type { BenchRow } from "./report.ts";
+import { quantile } from "./report.ts";
 
 const STEP_S = 6;
 /** Past this many unanswered requests the client itself would be what is measured. */
@@ -59,12 +60,7 @@ async function runStep(
   return { answered, shed, failed, seconds: (performance.now() - started) / 1000, latenciesMs };
 }
 
-function quantile(sorted: readonly number[], share: number): number {
-  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? 0;
-}
-
 function rowsOf(name: string, perSecond: number, step: Step): BenchRow[] {
-  const sorted = step.latenciesMs.toSorted((a, b) => a - b);
   const row = (what: string, value: number, unit: string, limit: number | null = null): BenchRow => ({
     name: `${name} load, ${what}`,
     value,
@@ -75,9 +71,9 @@ function rowsOf(name: string, perSecond: number, step: Step): BenchRow[] {
   return [
     row("offered", perSecond, "requests/s"),
     row("achieved", step.answered / step.seconds, "requests/s"),
-    row("p50", quantile(sorted, 0.5), "ms"),
-    row("p99", quantile(sorted, 0.99), "ms"),
-    row("p99.9", quantile(sorted, 0.999), "ms"),
+    row("p50", quantile(step.latenciesMs, 0.5), "ms"),
+    row("p99", quantile(step.latenciesMs, 0.99), "ms"),
+    row("p99.9", quantile(step.latenciesMs, 0.999), "ms"),
     row("shed with 429 or 503", step.shed, "requests"),
     row("errors", step.failed, "requests", 0),
   ];

@@ -12,6 +12,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { Running } from "../local/running.ts";
 import type { Changelog } from "../reader/changelog.ts";
 import { openChangelog } from "../reader/changelog.ts";
+import type { Changes } from "../reader/changelog.ts";
 import type { Since } from "../reader/range.ts";
 import { openS3Store } from "../shared/aws/s3.ts";
 import { parseRoot } from "../shared/keys.ts";
@@ -86,7 +87,7 @@ async function measure(
     if (performance.now() > deadlineMs) {
       throw new Error(`only ${delaysMs.length} of ${count} events were seen in the changelog`);
     }
-    const { rows, next } = await changelog.changesSince(since);
+    const { rows, next }: Changes = await changelog.changesSince(since);
     const ids: (string | null)[] = [];
     for await (const { id } of rows) ids.push(id);
     const seenMs = performance.now();

@@ -1,4 +1,5 @@
 /** Which changelog and table a command means: the environment's, or the system running on this machine. */
+import type { Options } from "./command.ts";
 import { readRunning } from "../local/running.ts";
 import type { OpenStore } from "../reader/address.ts";
 import { directoryOf, openStore } from "../reader/address.ts";
@@ -46,4 +47,16 @@ export function targetRoot(environment: Environment): string {
   const address = environment["VARVE_CHANGELOG"] ?? "";
   if (address.startsWith("file:")) return directoryOf(address).replace(/\/+$/, "");
   return parseEnvironment(CHANGELOG_ENV, environment).VARVE_CHANGELOG.address.replace(/\/+$/, "");
+}
+
+/** The environment that a command means. */
+export const targetOf = (environment: Environment, options: Pick<Options, "text">): Environment =>
+  targetEnvironment(environment, options.text("data") ?? ".varve");
+
+export function openTarget(
+  environment: Environment,
+  options: Pick<Options, "text">,
+): { readonly target: Environment; readonly store: OpenStore; readonly root: string } {
+  const target = targetOf(environment, options);
+  return { target, store: openTargetStore(target), root: targetRoot(target) };
 }

@@ -53,6 +53,7 @@ function reportText(report: Report): string {
   const gone = [
     report.superseded > 0 ? `${report.superseded} superseded` : "",
     report.expired > 0 ? `${report.expired} expired` : "",
+    report.forgotten > 0 ? `${report.forgotten} forgotten` : "",
   ].filter((part) => part !== "");
   const lines = [
     line(

@@ -6,6 +6,7 @@ import { answerAccepted, answerRefused } from "./answer.ts";
 import { authorise, limitRate } from "./authority.ts";
 import type { Authorised } from "./authority.ts";
 import { drainBody, readBody } from "./body.ts";
+import type { BodyText } from "./body.ts";
 import { BREAKER_LIMITS, createBreaker } from "./breaker.ts";
 import { parseConfig } from "./config.ts";
 import type { Bindings, Config } from "./config.ts";
@@ -82,10 +83,7 @@ type Parsed = {
   readonly sent: Uint8Array;
 };
 
-async function readJson(request: Request): Promise<Parsed | Refused> {
-  const read = await readBody(request);
-  if (read.kind === "refused") return read;
-  const { text, sent } = read;
+function parseBody({ text, sent }: BodyText): Parsed | Refused {
   try {
     return { kind: "parsed", body: parseJson(text), dirty: mayNeedCleaning(text), sent };
   } catch (error) {
@@ -110,20 +108,22 @@ async function workOf(ingested: Ingested, stamp: Stamp, objectsTable: string): P
   return { puts, updates };
 }
 
-function withUnwritable(ingested: Ingested, unwritable: readonly Unwritable[]): readonly Rejection[] {
-  if (unwritable.length === 0) return ingested.rejected;
-  const messageIds = new Map<number, string>([
-    ...ingested.objects.map(({ index, id }) => [index, id] as const),
-    ...ingested.events.map(({ index, event }) => [index, event.messageId] as const),
-  ]);
-  const more = unwritable.map(({ index, message }) => ({
-    index,
-    messageId: messageIds.get(index) ?? null,
-    code: "refused_by_table",
-    message: `the table refused it for good: ${message}`,
-    event: null,
-  }));
-  return [...ingested.rejected, ...more].toSorted((a, b) => a.index - b.index);
+/** What the table refused for good, with what it was that was refused. */
+function rejectionsOf(ingested: Ingested, unwritable: readonly Unwritable[]): readonly Rejection[] {
+  const objects = new Map(ingested.objects.map((object) => [object.index, object] as const));
+  const events = new Map(ingested.events.map(({ index, event }) => [index, event] as const));
+  return unwritable.map(({ index, message }) => {
+    const [object, event] = [objects.get(index), events.get(index)];
+    return {
+      index,
+      messageId: event?.messageId ?? object?.id ?? null,
+      code: "refused_by_table",
+      message: `the table refused it for good: ${message}`,
+      event:
+        event?.record ??
+        (object && { collection: object.collection, id: object.id, properties: object.properties }),
+    };
+  });
 }
 
 /** Whole seconds, spread out so that clients do not come back all at once. */
@@ -136,6 +136,7 @@ function answerStored(
   request: Request,
   call: Call,
   ingested: Ingested,
+  refusals: readonly Rejection[],
   outcome: StoreOutcome,
   clock: Clock,
 ): Response {
@@ -150,7 +151,7 @@ function answerStored(
     const retry = refused(503, code, message, "send them again: nothing is counted twice");
     return answerRefused(request, retry, retryAfterS(clock));
   }
-  const rejected = withUnwritable(ingested, outcome.unwritable);
+  const rejected = [...ingested.rejected, ...refusals].toSorted((a, b) => a.index - b.index);
   const [first] = rejected;
   if (call.kind === "single" && first !== undefined) {
     return answerRefused(
@@ -158,7 +159,8 @@ function answerStored(
       refused(400, first.code, first.message, "mend the event and send it again"),
     );
   }
-  return answerAccepted(request, ingested.events.length + ingested.objects.length, rejected);
+  const accepted = ingested.total - new Set(rejected.map(({ index }) => index)).size;
+  return answerAccepted(request, accepted, rejected);
 }
 
 async function take(
@@ -171,7 +173,10 @@ async function take(
   clock: Clock,
 ): Promise<Response> {
   const { source, rulesOf } = authorised;
-  const route: Route<Site> | null = routeOf(source, isolate.sites, positionOf(request.cf));
+  const { sites } = isolate;
+  // Asking the platform where the client is costs; one region needs no answer.
+  const position = sites.length > 1 ? positionOf(request.cf) : null;
+  const route: Route<Site> | null = routeOf(source, sites, position);
   if (route === null) return answerRefused(request, strayHome, retryAfterS(clock));
   const receivedAtMs = clock.nowMs();
   const ingested = ingest(call, parsed.body, {
@@ -189,18 +194,41 @@ async function take(
   const expiresAtS = Math.ceil(receivedAtMs / 1000) + isolate.config.dedupeS;
   const stamp: Stamp = { source: source.id, receivedAtMs, expiresAtS };
   const work = await workOf(ingested, stamp, route.objects.region.table);
-  const outcome = await storeWork(route, work, bindings.SPILL ?? null, clock);
-  return answerStored(request, call, ingested, outcome, clock);
+  const queue = bindings.SPILL ?? null;
+  let outcome = await storeWork(route, work, queue, clock);
+  if (outcome.kind !== "durable" || outcome.unwritable.length === 0) {
+    return answerStored(request, call, ingested, [], outcome, clock);
+  }
+  const refusals = rejectionsOf(ingested, outcome.unwritable);
+  const puts = await Promise.all(refusals.map((refusal) => rejectedPut(refusal, stamp)));
+  outcome = await storeWork(route, { puts, updates: [] }, queue, clock);
+  return answerStored(request, call, ingested, refusals, outcome, clock);
+}
+
+/** What one request counts for in its isolate, while it is under way. */
+type Held = { bytes: number };
+
+/** Counts `bytes` for the request, if that is more than it counted for; false when it is too much. */
+function hold(isolate: Isolate, held: Held, bytes: number): boolean {
+  const more = Math.max(0, bytes - held.bytes);
+  held.bytes += more;
+  isolate.inFlightBytes += more;
+  return isolate.inFlightBytes <= IN_FLIGHT_BYTES_MAX;
 }
 
 async function handle(
   call: Call,
   request: Request,
   isolate: Isolate,
+  held: Held,
   bindings: Bindings,
   clock: Clock,
 ): Promise<Response> {
-  const parsed = await readJson(request);
+  const read = await readBody(request);
+  if (read.kind === "refused") return answerRefused(request, read);
+  // Only now is it known what a compressed body holds.
+  if (!hold(isolate, held, read.text.length)) return answerRefused(request, busy, retryAfterS(clock));
+  const parsed = parseBody(read);
   if (parsed.kind === "refused") return answerRefused(request, parsed);
   const authorised = await authorise(request, parsed.body, parsed.sent, bindings, clock);
   if (authorised.kind === "refused") {
@@ -235,18 +263,20 @@ export async function handleCall(
   clock: Clock,
 ): Promise<Response> {
   const isolate = isolateOf(bindings);
-  const bytes = bytesOf(request);
-  if (isolate.inFlight >= IN_FLIGHT_MAX || isolate.inFlightBytes + bytes > IN_FLIGHT_BYTES_MAX) {
+  const held: Held = { bytes: 0 };
+  const isFull = isolate.inFlight >= IN_FLIGHT_MAX || !hold(isolate, held, bytesOf(request));
+  if (isFull) {
+    // One that is shed is not under way: else those that are shed would keep out those that could be served.
+    isolate.inFlightBytes -= held.bytes;
     await drainBody(request);
     return answerRefused(request, busy, retryAfterS(clock));
   }
   isolate.inFlight += 1;
-  isolate.inFlightBytes += bytes;
   try {
-    return await handle(call, request, isolate, bindings, clock);
+    return await handle(call, request, isolate, held, bindings, clock);
   } finally {
     isolate.inFlight -= 1;
-    isolate.inFlightBytes -= bytes;
+    isolate.inFlightBytes -= held.bytes;
   }
 }
 

@@ -47,6 +47,8 @@ export type Report = {
   readonly changes: number;
   readonly superseded: number;
   readonly expired: number;
+  /** Rows that were taken out one by one (`varve forget`). */
+  readonly forgotten: number;
   readonly gaps: number;
   readonly setsum: string;
   readonly table: TableReport | null;
@@ -113,6 +115,7 @@ export async function verify(store: ObjectStore, options: VerifyOptions): Promis
       changes: snapshot.log.changes,
       superseded: snapshot.log.superseded.rows,
       expired: snapshot.log.expired.rows,
+      forgotten: snapshot.log.forgotten.rows,
       gaps: snapshot.gaps.size,
       setsum: live.sum,
       table,

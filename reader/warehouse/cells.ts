@@ -172,7 +172,9 @@ export function columnSql(column: ColumnPlan): {
   }
   const sqls = cells.map(({ sql }) => sql);
   const sql = sqls.length === 1 ? String(sqls[0]) : `coalesce(${sqls.join(", ")})`;
-  return { sql: `(${sql})::${type}`, discards };
+  const [only] = column.sources;
+  const typed = sqls.length === 1 && only?.kind === "column";
+  return { sql: typed ? sql : `(${sql})::${type}`, discards };
 }
 
 /** The values for which a table has no room. */

@@ -310,7 +310,7 @@ async function stageGroup(
   const discovered = await discover(scratch, group, primary, planner, limits, memo);
   const texts = await textsOf(scratch, targets, discovered.list, planner);
   const relation = `x_${group.id}`;
-  const cut: Cut = { cells: new Map(), discards: [] };
+  const cut: Cut = { cells: new Map([["id", "id"]]), discards: [] };
   for (const target of targets) {
     const plan = planOf(target, discovered.list, planner, limits, texts);
     stageTable(target, plan, relation, group, planner, cut);
@@ -338,7 +338,7 @@ async function stageGroup(
   }
 }
 
-/** What is cut out of a group's items: each expression once, under a name of its own. */
+/** What is cut out of a group's items: each expression once, under a name of its own; `id` under its own name. */
 type Cut = {
   readonly cells: Map<string, string>;
   readonly discards: (Discard & {

@@ -73,7 +73,9 @@ test("the SQL for DuckDB in docs/reading.md", async () => {
   try {
     await connection.run((blocks[0] ?? "").replace("files.json", join(dir, "files.json")));
     const ids = async (sql = "") =>
-      (await connection.runAndReadAll(sql)).getRowObjectsJson().map((row) => `${row["op"]} ${row["id"]}`);
+      (await connection.runAndReadAll(sql))
+        .getRowObjects()
+        .map(({ op, id }) => `${op as string} ${id as string}`);
     expect(await ids(blocks[1])).toEqual(["update u1", "delete u2"]);
     expect((await ids(blocks[2])).toSorted()).toEqual(["insert o1", "update u1"]);
   } finally {

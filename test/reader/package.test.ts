@@ -66,7 +66,7 @@ test("another project installs it, and reads a changelog", async () => {
   try {
     await laid.commit([object("users", "u1", T0 + 1000), object("users", "u2", T0 + 2000)], T0 + 3000);
     const packed = await run("npm", ["pack", "--pack-destination", home, "--json"], { cwd: ROOT });
-    const [{ filename = "" } = {}] = JSON.parse(packed.stdout.slice(packed.stdout.indexOf("["))) as {
+    const [packedAs] = JSON.parse(packed.stdout.slice(packed.stdout.indexOf("["))) as {
       filename: string;
     }[];
     await writeFile(
@@ -76,9 +76,13 @@ test("another project installs it, and reads a changelog", async () => {
     await writeFile(join(home, "read.js"), SCRIPT);
     await writeFile(join(home, "typed.mts"), TYPED);
     await writeFile(join(home, "tsconfig.json"), JSON.stringify(TSCONFIG));
-    await run("npm", ["install", "--prefer-offline", "--no-audit", "--no-fund", join(home, filename)], {
-      cwd: home,
-    });
+    await run(
+      "npm",
+      ["install", "--prefer-offline", "--no-audit", "--no-fund", join(home, packedAs?.filename ?? "")],
+      {
+        cwd: home,
+      },
+    );
 
     const address = pathToFileURL(join(home, "changelog")).href;
     const { stdout } = await run(process.execPath, ["read.js", address], { cwd: home });

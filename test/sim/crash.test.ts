@@ -1,5 +1,10 @@
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { quietPlan, simulate } from "./world.ts";
+
+vi.mock("../../shared/checkpoint.ts", async (original) => {
+  const { jsonCheckpoints } = await import("../fakes/checkpoint.ts");
+  return jsonCheckpoints(await original());
+});
 
 const CALLS_MIN = 40;
 const TIMEOUT_MS = 300_000;

@@ -15,6 +15,11 @@ type Fault = "a refusal is a conflict" | "positions apart from data" | "children
 
 const planted = vi.hoisted(() => ({ fault: null as Fault | null }));
 
+vi.mock("../../shared/checkpoint.ts", async (original) => {
+  const { jsonCheckpoints } = await import("../fakes/checkpoint.ts");
+  return jsonCheckpoints(await original());
+});
+
 vi.mock("../../compactor/committer.ts", async (original) => {
   const real = await original<typeof committer>();
   const putCommit: typeof real.putCommit = async (store, commit, clock, tipReadMs, signal) => {

@@ -89,8 +89,10 @@ async function readFile(
   return rows;
 }
 
+type CheckedRow = Pick<Row, "key" | "op" | "shard" | "seq" | "changes" | "changedMs">;
+
 /** Each row stands for the changes of its key since the row before it: none is missing, and none comes twice. */
-function checkRows(rows: readonly Row[], truth: Truth, problems: string[]): void {
+export function checkRows(rows: readonly CheckedRow[], truth: Truth, problems: string[]): void {
   const byKey = Map.groupBy(rows, ({ key }) => key);
   for (const key of byKey.keys()) if (!truth.changes.has(key)) problems.push(`${key} was never written`);
   for (const [key, written] of truth.changes) {
@@ -114,6 +116,6 @@ function checkRows(rows: readonly Row[], truth: Truth, problems: string[]): void
 }
 
 /** The order in which a reader learns of changes. */
-const inReadingOrder = (a: Row, b: Row): number =>
+const inReadingOrder = (a: CheckedRow, b: CheckedRow): number =>
   a.changedMs - b.changedMs ||
   (a.shard < b.shard ? -1 : a.shard > b.shard ? 1 : compareSequence(a.seq, b.seq));

@@ -3,7 +3,8 @@
  * are paused and wake up, with clocks that differ. Time is virtual, so a run is the same each time.
  */
 import { createHash } from "node:crypto";
-import { replay } from "../../shared/log.ts";
+import { parseLogKey } from "../../shared/keys.ts";
+import { loadSnapshot, replay } from "../../shared/log.ts";
 import type { Snapshot } from "../../shared/snapshot.ts";
 import type { ObjectStore } from "../../shared/store.ts";
 import { T0 } from "../fakes/changes.ts";
@@ -31,6 +32,9 @@ export type Plan = {
   /** Probabilities, each of one call. */
   readonly crash: number;
   readonly pause: number;
+  readonly pauseMaxMs: number;
+  /** How long log entries are kept. Null: for ever. */
+  readonly logRetentionMs: number | null;
   readonly storeFault: number;
   readonly streamFault: number;
   /** Of one step of the writer. */
@@ -49,6 +53,8 @@ export type Result = {
   /** Empty: all is well. */
   readonly problems: readonly string[];
   readonly commits: number;
+  /** Log entries that clean-up deleted. */
+  readonly cleaned: number;
   readonly rows: number;
   readonly shards: number;
   /** Calls to the outside of the first worker, until it first ended. */
@@ -63,11 +69,13 @@ export type Result = {
 export function planOf(seed: number): Plan {
   const random = randomOf(seed * 7919 + 1);
   const calm = random.chance(0.1);
+  const cleaned = random.chance(0.15);
+  const skewMaxMs = random.pick([0, 1_000, 120_000]);
   return {
     seed,
     workers: random.pick([1, 1, 2, 3]),
     lanes: random.pick([1, 1, 2]),
-    writingMs: random.between(20_000, 90_000),
+    writingMs: cleaned ? random.between(120_000, 240_000) : random.between(20_000, 90_000),
     crash: calm ? 0 : random.pick([0, 0.002, 0.01]),
     pause: calm ? 0 : random.pick([0, 0.002, 0.005]),
     storeFault: calm ? 0 : random.pick([0.02, 0.1, 0.3]),
@@ -76,8 +84,10 @@ export function planOf(seed: number): Plan {
     outage: random.pick([0, 0, 0.02]),
     switchOff: random.pick([0, 0, 0, 0.01]),
     restart: random.pick([0, 0, 0.01]),
+    pauseMaxMs: cleaned ? 400_000 : 90_000,
+    logRetentionMs: cleaned ? 100_000 + 3 * skewMaxMs : null,
     listLagMaxMs: random.pick([0, 2_000, 20_000]),
-    skewMaxMs: random.pick([0, 1_000, 120_000]),
+    skewMaxMs,
   };
 }
 
@@ -86,6 +96,8 @@ const QUIET: Omit<Plan, "seed" | "writingMs"> = {
   lanes: 1,
   crash: 0,
   pause: 0,
+  pauseMaxMs: 0,
+  logRetentionMs: null,
   storeFault: 0,
   streamFault: 0,
   shardEnd: 0.08,
@@ -111,6 +123,8 @@ export type World = {
   readonly time: VirtualTime;
   readonly random: Random;
   readonly disk: MemoryStore;
+  /** Every log entry and file that ever was, as it was first stored. */
+  readonly archive: MemoryStore;
   readonly store: ObjectStore;
   readonly streams: FakeStreams;
   readonly truth: Truth;
@@ -139,7 +153,7 @@ export async function simulate(plan: Plan): Promise<Result> {
     const deadlineMs = time.nowMs() + SETTLE_MAX_MS;
     do {
       await time.sleep(1_000);
-      tip = (await replay(world.disk, tip))?.snapshot ?? null;
+      tip = (await replay(world.archive, tip))?.snapshot ?? null;
       if (time.nowMs() > deadlineMs) {
         problems.push(
           `not all was in the log ${SETTLE_MAX_MS} ms after the last write: ${missing(world, tip)}`,
@@ -150,7 +164,7 @@ export async function simulate(plan: Plan): Promise<Result> {
     await time.sleep(world.pauseEndMs - time.nowMs());
     world.stopping = true;
     await restart(world, workers);
-    problems.push(...(await checkLog(world.disk, world.truth)));
+    problems.push(...(await checkLog(world.archive, world.truth)));
   };
   const done = story().then(
     () => (ended = true),
@@ -161,10 +175,14 @@ export async function simulate(plan: Plan): Promise<Result> {
   );
   await time.run(() => ended, 24 * 3_600_000).catch((error: unknown) => problems.push(String(error)));
   if (ended) await done;
-  const final = await replay(world.disk, null);
+  const final = await replay(world.archive, null);
+  if (problems.length === 0) problems.push(...(await checkOpened(world, final?.snapshot ?? null)));
   return {
     problems,
     commits: final?.snapshot.version ?? 0,
+    cleaned: [...world.archive.objects.keys()].filter(
+      (key) => parseLogKey(key) !== null && !world.disk.objects.has(key),
+    ).length,
     rows: final?.snapshot.live.rows ?? 0,
     shards: world.streams.shards.size,
     calls: world.firstCalls,
@@ -172,6 +190,21 @@ export async function simulate(plan: Plan): Promise<Result> {
     virtualMs: time.nowMs() - START_MS,
     digest: digestOf(world.disk),
   };
+}
+
+/** Who opens the log as it lies there now, by its checkpoint, finds what its whole history comes to; it has no hole. */
+async function checkOpened({ disk }: World, whole: Snapshot | null): Promise<string[]> {
+  const problems: string[] = [];
+  const opened = await loadSnapshot(disk);
+  const [found, wanted] = [opened, whole].map((some) =>
+    JSON.stringify([some?.version, some?.log, [...(some?.shards ?? [])].toSorted(), some?.files.size]),
+  );
+  if (found !== wanted) problems.push(`the log opens as ${found}; its history comes to ${wanted}`);
+  const keys = [...disk.objects.keys()].map(parseLogKey).filter((key) => key?.kind === "commit");
+  const versions = keys.map((key) => key?.version ?? 0).toSorted((a, b) => a - b);
+  const hole = versions.find((version, index) => index > 0 && version !== (versions[index - 1] ?? 0) + 1);
+  if (hole !== undefined) problems.push(`log entry ${hole - 1} is missing`);
+  return problems;
 }
 
 function digestOf({ objects }: MemoryStore): string {
@@ -184,6 +217,15 @@ function makeWorld(plan: Plan): World {
   const random = randomOf(plan.seed);
   const time = virtualTime(START_MS);
   const disk = memoryStore(time.nowMs);
+  const archive = memoryStore(time.nowMs);
+  const archived: ObjectStore = {
+    ...disk,
+    put: async (key, body, condition) => {
+      const outcome = await disk.put(key, body, condition);
+      if (outcome.kind === "stored") await archive.put(key, body, { kind: "if-absent" });
+      return outcome;
+    },
+  };
   const storeRandom = random.fork();
   const streamRandom = random.fork();
   const world: World = {
@@ -191,6 +233,7 @@ function makeWorld(plan: Plan): World {
     time,
     random,
     disk,
+    archive,
     truth: emptyTruth(),
     problems: [],
     chaos: true,
@@ -200,7 +243,7 @@ function makeWorld(plan: Plan): World {
     pauseEndMs: 0,
     crashes: 0,
     firstCalls: 0,
-    store: faultyStore(disk, {
+    store: faultyStore(archived, {
       sleep: time.sleep,
       next: (call) => {
         if (time.nowMs() < world.outageEndMs) return { kind: "lost" };
