@@ -201,7 +201,7 @@ test("since a time that retention has taken is refused, and from there on is not
     await some.commit([object("users", "u1", at(1))], at(2));
     await some.commit([object("users", "u2", at(31))], at(60));
     const identity = { txnId: "expire", nowMs: at(61) };
-    const plan = planExpire(some.snapshot(), expiredFiles(some.snapshot(), 20 * MINUTE), identity);
+    const plan = planExpire(some.snapshot(), expiredFiles(some.snapshot(), 40 * MINUTE), identity);
     if (plan.kind === "stale") throw new Error(plan.why);
     await some.put(plan.commit, plan.next);
     const changelog = await open(kept);
