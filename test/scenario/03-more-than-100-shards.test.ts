@@ -7,7 +7,7 @@ const scenario = useScenario();
 test("250 shards and the 250 that follow them are all read", async () => {
   const { command, settled } = scenario();
   command({ do: "create", table: TABLE, shards: 250 }, { do: "write", table: TABLE, count: 500 });
-  scenario().compactor();
+  scenario().compactor({ pollMs: [2_000, 8_000] });
   await settled();
   command({ do: "rotateAll", table: TABLE }, { do: "write", table: TABLE, count: 500 });
   const snapshot = await settled();

@@ -1,6 +1,6 @@
 /**
  * A scenario's surroundings: the stream server, a store in memory, and compactors over them, all in this process;
- * time runs ten times as fast as it does outside, and can be moved on.
+ * time runs faster than it does outside, and can be moved on.
  */
 import type { CompactorDeps } from "../../compactor/compactor.ts";
 import { runCompactor } from "../../compactor/compactor.ts";
@@ -25,26 +25,27 @@ import type { StreamsServer } from "../streams-server/server.ts";
 import { startStreamsServer } from "../streams-server/server.ts";
 
 export const TABLE = "items";
+/** How many times as fast time runs as it does outside. */
 const SPEED = 10;
 const FLUSH_MS = 500;
 const HEARTBEAT_MS = 2_000;
 const DAY_MS = 86_400_000;
 /** Of real time. */
-const WAIT_MS_MAX = 25_000;
+const WAIT_MS_MAX = 50_000;
 
 export type ScenarioClock = Clock & {
   /** Moves time on, for everyone. */
   readonly skip: (ms: number) => void;
 };
 
-export function fastClock(): ScenarioClock {
+export function fastClock(speed: number): ScenarioClock {
   const startMs = Date.now();
   const beganMs = performance.now();
   let skippedMs = 0;
   return {
     ...systemClock,
-    nowMs: () => Math.floor(startMs + (performance.now() - beganMs) * SPEED + skippedMs),
-    sleep: (ms, signal) => systemClock.sleep(ms / SPEED, signal),
+    nowMs: () => Math.floor(startMs + (performance.now() - beganMs) * speed + skippedMs),
+    sleep: (ms, signal) => systemClock.sleep(ms / speed, signal),
     skip: (ms) => {
       skippedMs += ms;
     },
@@ -64,6 +65,8 @@ export type CompactorOptions = {
   readonly store?: ObjectStore;
   readonly clock?: Clock;
   readonly streams?: (streams: Streams) => Streams;
+  /** Between two calls on a shard that has little new, least and most. */
+  readonly pollMs?: readonly [number, number];
   /** With checkpoints and clean-up. */
   readonly upkeep?: boolean;
 };
@@ -89,18 +92,18 @@ export type Scenario = {
 };
 
 /** A scenario for each test. */
-export function useScenario(): () => Scenario {
+export function useScenario(speed = SPEED): () => Scenario {
   let scenario: Scenario;
   beforeEach(async () => {
-    scenario = await openScenario();
+    scenario = await openScenario(1, speed);
   });
   afterEach(() => scenario.close());
   return () => scenario;
 }
 
-export async function openScenario(seed = 1): Promise<Scenario> {
+export async function openScenario(seed = 1, speed = SPEED): Promise<Scenario> {
   Object.assign(process.env, { AWS_ACCESS_KEY_ID: "local", AWS_SECRET_ACCESS_KEY: "local" });
-  const clock = fastClock();
+  const clock = fastClock(speed);
   const server = await startStreamsServer({ seed, nowMs: clock.nowMs });
   const disk = memoryStore(clock.nowMs);
   const running = new Set<RunningCompactor>();
@@ -170,7 +173,7 @@ export async function openScenario(seed = 1): Promise<Scenario> {
   };
 }
 
-function depsOf(
+export function depsOf(
   endpoint: string,
   options: CompactorOptions & { readonly clock: Clock; readonly store: ObjectStore },
   lines: Line[],
@@ -178,6 +181,7 @@ function depsOf(
   const { clock, store } = options;
   const opened = openStreams({ table: options.table ?? TABLE, region: "us-east-1", endpoint });
   const streams = options.streams?.(opened) ?? opened;
+  const [pollMinMs, pollMaxMs] = options.pollMs ?? [100, 400];
   const keep = (what: string, fields: Record<string, unknown>) => void lines.push({ what, fields });
   const log = { info: keep, warn: keep };
   return {
@@ -196,8 +200,8 @@ function depsOf(
         parquet: jsonParquet(),
         flushMs: FLUSH_MS,
         flushBytes: 4_000_000,
-        pollMinMs: 100,
-        pollMaxMs: 400,
+        pollMinMs,
+        pollMaxMs,
       }),
     ],
     merger: null,
