@@ -24,6 +24,7 @@ export default defineConfig({
                 DYNAMODB_ENDPOINT: inject("dynamodbEndpoint"),
                 AWS_ACCESS_KEY_ID: "local",
                 AWS_SECRET_ACCESS_KEY: "local",
+                HMAC_SIGNED: "top-secret",
               },
             },
           })),

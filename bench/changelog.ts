@@ -10,7 +10,7 @@ import type { SequenceNumber } from "../shared/sequence.ts";
 import { parseSequence } from "../shared/sequence.ts";
 import type { Snapshot } from "../shared/snapshot.ts";
 import type { ObjectStore } from "../shared/store.ts";
-import { windowStartMs } from "../shared/window.ts";
+import { LEVEL_MS, windowStartMs } from "../shared/window.ts";
 
 const SHARD = "shardId-00000000000000000001-00000001";
 const MEMORY_MAX_MB = 256;
@@ -89,8 +89,11 @@ export async function makeChangelog(
       const from = snapshot.shards.get(SHARD)?.seq ?? null;
       const files = [];
       if (changes.length > 0) {
-        const { bytes, ...file } = await writer.write(changes.map(rowOf));
+        const stage = await writer.stage();
+        for (const change of changes) stage.add(rowOf(change));
         const start = windowStartMs(0, nowMs);
+        const { bytes, ...file } = await stage.write(start, start + LEVEL_MS[0], []);
+        await stage.close();
         const path = flushKey(start, crypto.randomUUID());
         await store.put(path, bytes, { kind: "if-absent" });
         files.push({

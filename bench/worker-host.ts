@@ -4,7 +4,7 @@
  * counted as ours.
  */
 import { spawn } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { createServer } from "node:net";
 import type { AddressInfo } from "node:net";
@@ -21,6 +21,8 @@ export type WorkerHost = {
   readonly cpuMs: () => number;
   /** Memory in use, bytes. */
   readonly memoryBytes: () => number;
+  /** What it wrote to stderr: the worker's log, and the runtime's own complaints. */
+  readonly errors: () => string;
   readonly stop: () => Promise<void>;
 };
 
@@ -39,13 +41,15 @@ export async function bundle(entry: string): Promise<string> {
   return output.text;
 }
 
-/** Linux counts in hundredths of a second. */
-const MS_PER_TICK = 10;
+const ERRORS_MAX = 1_000_000;
 
+/** What its threads ran so far, from the scheduler's own count in ns: /proc/<pid>/stat has only hundredths of a second. */
 function cpuMsOf(pid: number): number {
-  const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
-  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-  return (Number(fields[11]) + Number(fields[12])) * MS_PER_TICK;
+  let ns = 0;
+  for (const thread of readdirSync(`/proc/${pid}/task`)) {
+    ns += Number(readFileSync(`/proc/${pid}/task/${thread}/schedstat`, "utf8").split(" ")[0]);
+  }
+  return ns / 1e6;
 }
 
 function residentBytes(pid: number): number {
@@ -128,7 +132,11 @@ export async function startWorker(options: WorkerOptions): Promise<WorkerHost> {
   writeFileSync(config, configText(options));
   const port = await freePort();
   const child = spawn(workerdPath, ["serve", config, "--socket-addr", `http=127.0.0.1:${port}`], {
-    stdio: ["ignore", "ignore", "inherit"],
+    stdio: ["ignore", "ignore", "pipe"],
+  });
+  let errors = "";
+  child.stderr.on("data", (chunk: Buffer) => {
+    errors = (errors + chunk.toString()).slice(-ERRORS_MAX);
   });
   const exited = new Promise<void>((resolve) => child.once("exit", () => resolve()));
   const stop = async (): Promise<void> => {
@@ -140,10 +148,16 @@ export async function startWorker(options: WorkerOptions): Promise<WorkerHost> {
   for (let attempt = 0; !(await answers(`${url}/healthz`)); attempt++) {
     if (attempt > 100 || child.exitCode !== null) {
       await stop();
-      throw new Error("workerd did not start");
+      throw new Error(`workerd did not start: ${errors}`);
     }
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
   const pid = child.pid ?? 0;
-  return { url, cpuMs: () => cpuMsOf(pid), memoryBytes: () => residentBytes(pid), stop };
+  return {
+    url,
+    cpuMs: () => cpuMsOf(pid),
+    memoryBytes: () => residentBytes(pid),
+    errors: () => errors,
+    stop,
+  };
 }

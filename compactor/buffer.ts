@@ -1,5 +1,6 @@
 /**
- * The window buffer: rows read but not yet committed, one a key and window, with how far each shard was read.
+ * The window buffer: what was read but not yet committed, with how far each shard was read. The rows themselves
+ * are in the stage; here stands which of them is the last of its key and window.
  *
  * Laws
  * - Pages of one shard are added in their order, a child's only after all of its parent's: so the row added
@@ -10,6 +11,7 @@ import type { Gap } from "../shared/snapshot.ts";
 import type { Position } from "../shared/position.ts";
 import type { Row } from "../shared/row.ts";
 import { windowStartMs } from "../shared/window.ts";
+import type { Stage } from "./parquet.ts";
 
 /** What one GetRecords answer comes to. */
 export type ShardPage = {
@@ -23,21 +25,42 @@ export type ShardPage = {
 };
 
 export type Batch = {
-  /** By window start, then by key. */
-  readonly windows: ReadonlyMap<number, ReadonlyMap<string, Row>>;
+  /** Holds the rows. The batch's taker closes it. */
+  readonly stage: Stage;
+  /** By window start. */
+  readonly windows: ReadonlyMap<number, { readonly minChangedMs: number }>;
+  /** Numbers of the staged rows that a later one of the same key and window stands for. */
+  readonly superseded: readonly number[];
   readonly positions: ReadonlyMap<string, Position>;
   readonly gaps: readonly Gap[];
   readonly records: number;
+  /** Rows of events that the edge has rejected. */
+  readonly rejectedRows: number;
   readonly bytes: number;
 };
 
+type Window = {
+  minChangedMs: number;
+  /** By key, the number of its last row. */
+  readonly last: Map<string, number>;
+  /** By key, what its last row stands for, where that is more than one change. */
+  readonly changes: Map<string, number>;
+};
+
 export class WindowBuffer {
-  #windows = new Map<number, Map<string, Row>>();
+  #stage: Stage;
+  #windows = new Map<number, Window>();
+  #superseded: number[] = [];
   #positions = new Map<string, Position>();
   #gaps: Gap[] = [];
   #records = 0;
+  #rejectedRows = 0;
   #bytes = 0;
   #firstRowAtMs: number | null = null;
+
+  constructor(stage: Stage) {
+    this.#stage = stage;
+  }
 
   /** Bytes of the answers that the buffered rows came in. */
   get bytes(): number {
@@ -65,39 +88,65 @@ export class WindowBuffer {
 
   add(page: ShardPage, nowMs: number): void {
     for (const row of page.rows) {
-      const start = windowStartMs(0, row.changedMs);
-      let window = this.#windows.get(start);
-      if (window === undefined) this.#windows.set(start, (window = new Map()));
-      const before = window.get(row.key);
-      if (before !== undefined) row.changes += before.changes;
-      window.set(row.key, row);
+      const window = this.#window(row.changedMs);
+      if (row.kind === "rejected") this.#rejectedRows += 1;
+      const before = window.last.get(row.key);
+      if (before !== undefined) {
+        this.#superseded.push(before);
+        row.changes += window.changes.get(row.key) ?? 1;
+        window.changes.set(row.key, row.changes);
+      }
+      window.last.set(row.key, this.#stage.add(row));
     }
     if (page.rows.length > 0) this.#firstRowAtMs ??= nowMs;
     if (page.gap !== undefined) this.#gaps.push(page.gap);
     this.#records += page.records;
     this.#bytes += page.bytes;
-    const from = this.#positions.get(page.shard)?.from ?? null;
+    const held = this.#positions.get(page.shard);
     this.#positions.set(
       page.shard,
-      this.#positions.has(page.shard) ? { ...page.position, from } : page.position,
+      held === undefined ? page.position : { ...page.position, from: held.from },
     );
   }
 
-  /** All that was added since the last call. */
-  take(): Batch {
+  #window(changedMs: number): Window {
+    const start = windowStartMs(0, changedMs);
+    let window = this.#windows.get(start);
+    if (window === undefined)
+      this.#windows.set(start, (window = { minChangedMs: changedMs, last: new Map(), changes: new Map() }));
+    else if (changedMs < window.minChangedMs) window.minChangedMs = changedMs;
+    return window;
+  }
+
+  /**
+   * All that was added since the last call.
+   * @param next takes in what is added from now on
+   */
+  take(next: Stage): Batch {
     const batch: Batch = {
+      stage: this.#stage,
       windows: this.#windows,
+      superseded: this.#superseded,
       positions: this.#positions,
       gaps: this.#gaps,
       records: this.#records,
+      rejectedRows: this.#rejectedRows,
       bytes: this.#bytes,
     };
+    this.#stage = next;
     this.#windows = new Map();
+    this.#superseded = [];
     this.#positions = new Map();
     this.#gaps = [];
     this.#records = 0;
+    this.#rejectedRows = 0;
     this.#bytes = 0;
     this.#firstRowAtMs = null;
     return batch;
+  }
+
+  /** Drops what was added and not taken. */
+  close(): Promise<void> {
+    return this.#stage.close();
   }
 }

@@ -9,12 +9,13 @@
  */
 import type { Clock } from "../shared/clock.ts";
 import { describeError, VarveError } from "../shared/errors.ts";
+import { commitKey } from "../shared/keys.ts";
 import { assertSound, loadSnapshot, readCommit } from "../shared/log.ts";
 import type { Position } from "../shared/position.ts";
 import type { Gap, Snapshot } from "../shared/snapshot.ts";
 import { applyCommit } from "../shared/snapshot.ts";
 import type { ObjectStore } from "../shared/store.ts";
-import { putCommit } from "./committer.ts";
+import { TIP_FRESH_MS, putCommit } from "./committer.ts";
 import type { Lane, LaneBatch } from "./lane.ts";
 import { discoveryGaps, forgettableShards, missingParents, newShards, readableShards } from "./lineage.ts";
 import type { Merger } from "./merge.ts";
@@ -33,6 +34,8 @@ export type CompactorDeps = {
   readonly clock: Clock;
   readonly log: CompactorLog;
   readonly metrics: Metrics;
+  /** This worker's name; by default one never used before. */
+  readonly worker?: string | undefined;
   /** One a core. */
   readonly openLanes: (patience: Patience, stopping: AbortSignal) => Promise<readonly Lane[]>;
   /** Null: windows are left as they were flushed. */
@@ -45,6 +48,12 @@ export type CompactorDeps = {
 };
 
 const TICKS_PER_FLUSH = 20;
+/**
+ * An account has ten DescribeStream calls a second, and a listing takes one for every hundred shards. All workers
+ * together use some of them: shards that end in numbers would otherwise each bring a listing of all.
+ */
+const LISTING_CALL_MS = 250;
+const SHARDS_A_LISTING_CALL = 100;
 
 /**
  * Runs until `signal` aborts; then commits what it has read, and returns. Throws when the table, its stream or
@@ -70,14 +79,25 @@ async function runLanes(deps: CompactorDeps, opened: Snapshot, signal: AbortSign
   if (signal.aborted) stop();
   const patience = openPatience(deps.clock, deps.log, stopping.signal);
   const lanes = await deps.openLanes(patience, stopping.signal);
-  const membership = openMembership(deps.store, deps.clock, deps.clock.uuid());
+  const membership = openMembership(deps.store, deps.clock, deps.worker ?? deps.clock.uuid());
+  /** When shards may be listed again, and whether something was committed since without a listing. */
+  let [listableMs, listingOwed] = [0, false];
+  const isListable = (): boolean => deps.clock.nowMs() >= listableMs;
+  const discoverInTurn = async (): Promise<Discovered> => {
+    listingOwed = !isListable();
+    if (listingOwed) return NOTHING_FOUND;
+    const beganMs = deps.clock.nowMs();
+    const found = await discover(deps, tip.snapshot(), stopping.signal);
+    const shards = Math.max(found.listed, tip.snapshot().shards.size);
+    const calls = Math.ceil(shards / SHARDS_A_LISTING_CALL) * membership.workers().length;
+    listableMs = beganMs + calls * LISTING_CALL_MS;
+    return found;
+  };
   /** Commits a batch, and with it what the last discovery found. False when the log had moved under it. */
   const commitBatch = (batch: LaneBatch): Promise<"committed" | "stale" | "gave up"> =>
     tip.exclusively(async () => {
       await patience.persist("reading the log's tip", () => tip.catchUp(patience.giveUp));
-      const found = stopping.signal.aborted
-        ? NOTHING_FOUND
-        : await discover(deps, tip.snapshot(), stopping.signal);
+      const found = stopping.signal.aborted ? NOTHING_FOUND : await discoverInTurn();
       const change = {
         files: batch.files,
         positions: new Map([...found.positions, ...batch.positions]),
@@ -111,13 +131,13 @@ async function runLanes(deps: CompactorDeps, opened: Snapshot, signal: AbortSign
       const last = stopping.signal.aborted;
       if (last) await lane.stop();
       else await assign(lane, index);
-      const idle = deps.clock.nowMs() - committedAtMs >= deps.heartbeatMs;
+      const idle = deps.clock.nowMs() - committedAtMs >= deps.heartbeatMs || (listingOwed && isListable());
       const batch = await lane.take(last || idle);
       if (batch !== null && (batch.positions.size > 0 || (index === 0 && membership.owns("heartbeat")))) {
         const outcome = await commitBatch(batch);
         if (outcome === "stale") await lane.reset();
-        else committedAtMs = deps.clock.nowMs();
-      }
+      } else if (batch !== null) listingOwed = false;
+      if (batch !== null) committedAtMs = deps.clock.nowMs();
       deps.metrics.buffered(index, lane.bufferedBytes());
       if (last || patience.giveUp.aborted) return;
       await deps.clock.sleep(deps.flushMs / TICKS_PER_FLUSH, stopping.signal);
@@ -126,23 +146,21 @@ async function runLanes(deps: CompactorDeps, opened: Snapshot, signal: AbortSign
 
   const runMembership = async (): Promise<void> => {
     while (!stopping.signal.aborted) {
-      await quietly(deps.log, "the heartbeat", membership.beat);
+      await quietly(deps.log, "the heartbeat", () => membership.beat(stopping.signal));
       deps.metrics.workers(membership.workers().length);
       await quietly(deps.log, "reading the log's tip", () =>
         tip.exclusively(() => tip.catchUp(stopping.signal)),
       );
       await deps.clock.sleep(HEARTBEAT_MS, stopping.signal);
     }
-    await quietly(deps.log, "leaving", membership.leave);
+    await quietly(deps.log, "leaving", () => membership.leave(patience.giveUp));
   };
 
   const runBeside = async (): Promise<void> => {
-    const beside = {
-      snapshot: tip.snapshot,
-      owns: membership.owns,
-      commit: tip.commitBeside,
-      signal: stopping.signal,
-    };
+    /** Tries once: what fails is done again in its turn. */
+    const impatient: Patience = { ...patience, persist: (_, work) => work() };
+    const commit: CommitBeside = (plan) => tip.exclusively(() => tip.commit(impatient, plan));
+    const beside = { snapshot: tip.snapshot, owns: membership.owns, commit, signal: stopping.signal };
     while (!stopping.signal.aborted) {
       await quietly(deps.log, "upkeep", () => deps.upkeep.run(beside));
       if (deps.merger !== null)
@@ -153,7 +171,7 @@ async function runLanes(deps: CompactorDeps, opened: Snapshot, signal: AbortSign
 
   try {
     await patience.persist("registering shards", () => commitBatch(NOTHING));
-    await quietly(deps.log, "the heartbeat", membership.beat);
+    await quietly(deps.log, "the heartbeat", () => membership.beat(stopping.signal));
     const running = [...lanes.map(runLane), runMembership(), runBeside()];
     // One that fails for good stops the others, which commit what they have.
     for (const one of running) one.catch(stop);
@@ -162,7 +180,7 @@ async function runLanes(deps: CompactorDeps, opened: Snapshot, signal: AbortSign
   } finally {
     stop();
     signal.removeEventListener("abort", stop);
-    await Promise.all(lanes.map((lane) => lane.reset()));
+    await Promise.all(lanes.map((lane) => lane.stop()));
     patience.close();
   }
 }
@@ -208,7 +226,6 @@ type Tip = {
   readonly catchUp: (signal: AbortSignal) => Promise<void>;
   /** Plans, commits, and plans again on what others committed meanwhile, until it is in or stale. */
   readonly commit: (patience: Patience, plan: Planner) => Promise<CommitResult>;
-  readonly commitBeside: CommitBeside;
 };
 
 function openTip(deps: CompactorDeps, opened: Snapshot): Tip {
@@ -221,13 +238,20 @@ function openTip(deps: CompactorDeps, opened: Snapshot): Tip {
     assertSound(applied.violations);
     snapshot = applied.snapshot;
   };
+  /** Then what seems to be the tip is where clean-up has been. */
+  const isCleaned = async (version: number, signal: AbortSignal): Promise<boolean> =>
+    (await store.get(commitKey(version), signal)) === null;
   const catchUp = async (signal: AbortSignal): Promise<void> => {
     for (;;) {
       const beganMs = clock.nowMs();
       const next = await readCommit(store, snapshot.version + 1, signal);
-      readMs = beganMs;
-      if (next === null) return;
-      apply(next);
+      if (next !== null) apply(next);
+      else if (beganMs - readMs > TIP_FRESH_MS && (await isCleaned(snapshot.version, signal))) {
+        snapshot = await openLog(deps, signal);
+      } else {
+        readMs = beganMs;
+        return;
+      }
     }
   };
   const commit = async (patience: Patience, plan: Planner): Promise<CommitResult> => {
@@ -262,26 +286,29 @@ function openTip(deps: CompactorDeps, opened: Snapshot): Tip {
     queue = result.catch(() => undefined);
     return result;
   };
-  const impatient: Patience = { giveUp: NEVER, persist: (_, work) => work(), close: () => undefined };
   return {
     snapshot: () => snapshot,
     exclusively,
     catchUp,
     commit,
-    commitBeside: (plan) => exclusively(() => commit(impatient, plan)),
   };
 }
 
-const NEVER = new AbortController().signal;
-
 type Discovered = {
+  readonly listed: number;
   readonly positions: ReadonlyMap<string, Position>;
   readonly forgotten: readonly string[];
   readonly gaps: readonly Gap[];
   /** When the listing began; undefined when it was not complete. */
   readonly discoveredMs: number | undefined;
 };
-const NOTHING_FOUND: Discovered = { positions: new Map(), forgotten: [], gaps: [], discoveredMs: undefined };
+const NOTHING_FOUND: Discovered = {
+  listed: 0,
+  positions: new Map(),
+  forgotten: [],
+  gaps: [],
+  discoveredMs: undefined,
+};
 
 /** What a listing of the shards changes in the log. One that fails only holds the watermark back. */
 async function discover(deps: CompactorDeps, snapshot: Snapshot, signal: AbortSignal): Promise<Discovered> {
@@ -293,9 +320,10 @@ async function discover(deps: CompactorDeps, snapshot: Snapshot, signal: AbortSi
     const positions = newShards(snapshot, listed, gone);
     if (there.length > 0) {
       log.warn("the list of shards is not whole", { missing: there.length, first: there[0] });
-      return { ...NOTHING_FOUND, positions };
+      return { ...NOTHING_FOUND, listed: listed.length, positions };
     }
     return {
+      listed: listed.length,
       positions,
       forgotten: forgettableShards(snapshot, listed, beganMs),
       gaps: discoveryGaps(snapshot, positions, beganMs),

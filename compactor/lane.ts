@@ -10,6 +10,7 @@ import type { Clock } from "../shared/clock.ts";
 import type { Position } from "../shared/position.ts";
 import type { Gap } from "../shared/snapshot.ts";
 import type { ObjectStore } from "../shared/store.ts";
+import { LEVEL_MS } from "../shared/window.ts";
 import type { Batch, ShardPage } from "./buffer.ts";
 import { WindowBuffer } from "./buffer.ts";
 import type { ParquetWriter } from "./parquet.ts";
@@ -44,6 +45,7 @@ export type Lane = {
   readonly reset: () => Promise<void>;
   /** Stops reading; what was read can still be taken. */
   readonly stop: () => Promise<void>;
+  readonly close: () => Promise<void>;
   /** Bytes of answers whose rows are not committed yet. */
   readonly bufferedBytes: () => number;
 };
@@ -63,9 +65,9 @@ export type LaneDeps = {
 
 type Reader = { readonly stop: AbortController; readonly ended: Promise<void> };
 
-export function openLane(deps: LaneDeps): Lane {
-  const { clock, log } = deps;
-  let buffer = new WindowBuffer();
+export async function openLane(deps: LaneDeps): Promise<Lane> {
+  const { clock, log, parquet } = deps;
+  let buffer = new WindowBuffer(await parquet.stage());
   const readers = new Map<string, Reader>();
   let fault: unknown;
 
@@ -112,27 +114,43 @@ export function openLane(deps: LaneDeps): Lane {
         buffer.bytes >= deps.flushBytes ||
         buffer.urgent;
       if (!due) return null;
+      const next = await parquet.stage();
       const from = buffer;
-      const batch = from.take();
+      const batch = from.take(next);
       const files = await upload(deps, batch);
       if (files === null || from !== buffer) return null;
-      const { positions, gaps, records } = batch;
-      return { files, positions, gaps, records, rejectedRows: rejectedRows(batch) };
+      const { positions, gaps, records, rejectedRows } = batch;
+      return { files, positions, gaps, records, rejectedRows };
     },
     reset: async () => {
-      buffer = new WindowBuffer();
+      const dropped = buffer;
+      buffer = new WindowBuffer(await parquet.stage());
       await halt([...readers.keys()]);
+      await dropped.close();
     },
     stop: () => halt([...readers.keys()]),
+    close: async () => {
+      await halt([...readers.keys()]);
+      await buffer.close();
+    },
     bufferedBytes: () => buffer.bytes,
   };
 }
 
 /** Writes a file a window and uploads it under a name never used before. Null when patience ran out. */
 async function upload(deps: LaneDeps, batch: Batch): Promise<UploadedFile[] | null> {
+  try {
+    return await writeFiles(deps, batch);
+  } finally {
+    await batch.stage.close();
+  }
+}
+
+async function writeFiles(deps: LaneDeps, batch: Batch): Promise<UploadedFile[] | null> {
   const files: UploadedFile[] = [];
-  for (const [windowStartMs, rows] of batch.windows) {
-    const { bytes, ...file } = await deps.parquet.write(rows.values());
+  for (const [windowStartMs, { minChangedMs }] of batch.windows) {
+    const endMs = windowStartMs + LEVEL_MS[0];
+    const { bytes, ...file } = await batch.stage.write(windowStartMs, endMs, batch.superseded);
     const path = flushKey(windowStartMs, deps.clock.uuid());
     const stored = await deps.patience.persist(`uploading ${path}`, async () => {
       const put = await deps.store.put(path, bytes, { kind: "always" }, deps.patience.giveUp);
@@ -140,27 +158,7 @@ async function upload(deps: LaneDeps, batch: Batch): Promise<UploadedFile[] | nu
       throw put.kind === "unknown" ? put.cause : new Error("the store refused it");
     });
     if (stored === null) return null;
-    files.push({
-      path,
-      level: 0,
-      windowStartMs,
-      sizeBytes: bytes.byteLength,
-      minChangedMs: leastMs(rows.values()),
-      file,
-    });
+    files.push({ path, level: 0, windowStartMs, sizeBytes: bytes.byteLength, minChangedMs, file });
   }
   return files;
-}
-
-function rejectedRows({ windows }: Batch): number {
-  let count = 0;
-  for (const rows of windows.values())
-    for (const { kind } of rows.values()) if (kind === "rejected") count += 1;
-  return count;
-}
-
-function leastMs(rows: Iterable<{ readonly changedMs: number }>): number {
-  let least = Number.POSITIVE_INFINITY;
-  for (const { changedMs } of rows) if (changedMs < least) least = changedMs;
-  return least;
 }

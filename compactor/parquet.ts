@@ -1,6 +1,11 @@
 /**
- * Rows to a Parquet file: zstd, sorted by (source, collection, id, key), so that tenants share files and
- * statistics prune. The file's statistics and set checksum come out of the same engine.
+ * Rows to Parquet files, by way of a stage: DuckDB takes each row in as it is read, so that none of them is held in
+ * JavaScript's heap, where keeping it until the flush would cost more than parsing it did. The statistics and the
+ * set checksum come out of the same engine.
+ *
+ * A flush is about one row group, so there is nothing inside it that an order could prune: its rows stand as they
+ * came, at zstd's cheapest level, for the minutes until its window is merged. What the rows of a shard share goes
+ * into DuckDB once, as a family: handing a value over costs as much as writing it to the file.
  */
 import { createHash } from "node:crypto";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
@@ -23,21 +28,29 @@ export type ParquetFile = {
   readonly sha256: string;
 };
 
-export type ParquetWriter = {
-  /** One call at a time. */
-  readonly write: (rows: Iterable<Row>) => Promise<ParquetFile>;
+/** Rows on their way into files: those of one batch. */
+export type Stage = {
+  /** Takes a row in, and gives its number. */
+  readonly add: (row: Row) => number;
+  /**
+   * The file of the rows with `changedMs` in [startMs, endMs), less those whose numbers are in `superseded`.
+   * One call at a time, and none of `add` after the first.
+   */
+  readonly write: (startMs: number, endMs: number, superseded: readonly number[]) => Promise<ParquetFile>;
   readonly close: () => Promise<void>;
 };
 
-const TABLE = `CREATE OR REPLACE TABLE batch (
-  changed_ms BIGINT, op VARCHAR, key VARCHAR, seq VARCHAR, shard VARCHAR, changes BIGINT, kind VARCHAR, source VARCHAR,
-  collection VARCHAR, id VARCHAR, user_id VARCHAR, anonymous_id VARCHAR, event VARCHAR, event_ms BIGINT, image VARCHAR)`;
+export type ParquetWriter = {
+  readonly stage: () => Promise<Stage>;
+  readonly close: () => Promise<void>;
+};
 
-const FILE_COLUMNS = `make_timestamptz(changed_ms * 1000) AS changed_at, changed_ms, op, key, seq, shard, changes, kind,
-  source, collection, id, user_id, anonymous_id, event,
+const STAGE = `(family INTEGER, changed_ms BIGINT, key VARCHAR, seq VARCHAR, changes INTEGER, source VARCHAR, collection VARCHAR,
+  id VARCHAR, user_id VARCHAR, anonymous_id VARCHAR, event VARCHAR, event_ms BIGINT, image VARCHAR)`;
+
+const FILE_COLUMNS = `make_timestamptz(changed_ms * 1000) AS changed_at, changed_ms, op, key, seq, shard, changes::BIGINT AS changes,
+  kind, source, collection, id, user_id, anonymous_id, event,
   CASE WHEN event_ms BETWEEN -62135596800000 AND 253402300799999 THEN make_timestamptz(event_ms * 1000) END AS event_at, image`;
-
-const SORT = "source, collection, id, key, seq";
 
 /** Columns whose least and greatest values stand in the log, so that readers can pass over files. */
 const STATS_COLUMNS = ["changed_ms", "kind", "source", "collection", "id"] as const;
@@ -45,25 +58,74 @@ const STATS_TEXT_MAX = 128;
 
 export async function openParquetWriter(memoryMaxMB: number): Promise<ParquetWriter> {
   const dir = await mkdtemp(join(tmpdir(), "varve-parquet-"));
-  const { connection, close } = await openDuckDB({ threads: 1, memoryMaxMB, spillDir: join(dir, "spill") });
-  const path = join(dir, "batch.parquet");
+  const duckdb = await openDuckDB({ threads: 1, memoryMaxMB, spillDir: join(dir, "spill") });
+  let stages = 0;
+  return {
+    stage: async () => {
+      const number = (stages += 1);
+      return openStage(await duckdb.connect(), `stage_${number}`, join(dir, `${number}.parquet`));
+    },
+    close: async () => {
+      duckdb.close();
+      await rm(dir, { recursive: true, force: true });
+    },
+  };
+}
+
+async function openStage(connection: DuckDBConnection, name: string, path: string): Promise<Stage> {
+  await connection.run(`CREATE TABLE ${name} ${STAGE}`);
+  const appender = await connection.createAppender(name);
+  const families: Row[] = [];
+  let family = 0;
+  let count = 0;
+  let sealed = false;
+
+  const seal = async (superseded: readonly number[]): Promise<void> => {
+    if (sealed) return;
+    sealed = true;
+    appender.closeSync();
+    await connection.run(
+      `CREATE TEMP TABLE families (family INTEGER, shard VARCHAR, op VARCHAR, kind VARCHAR); CREATE TEMP TABLE superseded (number BIGINT)`,
+    );
+    await appendFamilies(connection, families);
+    const numbers = await connection.createAppender("superseded");
+    for (const number of superseded) {
+      numbers.appendDouble(number);
+      numbers.endRow();
+    }
+    numbers.closeSync();
+  };
 
   return {
-    write: async (rows) => {
-      await connection.run(TABLE);
-      const appender = await connection.createAppender("batch");
-      for (const row of rows) appendRow(appender, row);
-      appender.closeSync();
+    add: (row) => {
+      const last = families[family];
+      if (last === undefined || !sameFamily(last, row)) {
+        const known = families.findIndex((one) => sameFamily(one, row));
+        family = known === -1 ? families.push({ ...row, image: null }) - 1 : known;
+      }
+      appendRow(appender, family, row);
+      count += 1;
+      return count - 1;
+    },
+
+    write: async (startMs, endMs, superseded) => {
+      await seal(superseded);
+      // In a table that was only appended to, rowid counts the rows from 0.
+      const last = superseded.length === 0 ? "" : `AND ${name}.rowid NOT IN (SELECT number FROM superseded)`;
       await connection.run(
-        `COPY (SELECT ${FILE_COLUMNS} FROM batch ORDER BY ${SORT}) TO ${sqlText(path)} (FORMAT parquet, COMPRESSION zstd)`,
+        `COPY (SELECT ${FILE_COLUMNS} FROM ${name} JOIN families USING (family) WHERE changed_ms >= ${startMs} AND changed_ms < ${endMs} ${last})
+         TO ${sqlText(path)} (FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1)`,
       );
-      const summary = await summarize(connection, "batch");
+      const summary = await summarize(connection, `read_parquet(${sqlText(path)})`);
       const bytes = await readFile(path);
       return { ...summary, bytes, sha256: createHash("sha256").update(bytes).digest("hex") };
     },
+
     close: async () => {
-      close();
-      await rm(dir, { recursive: true, force: true });
+      if (!sealed) appender.closeSync();
+      await connection.run(`DROP TABLE ${name}`);
+      connection.closeSync();
+      await rm(path, { force: true });
     },
   };
 }
@@ -88,14 +150,26 @@ export async function summarize(
   };
 }
 
-function appendRow(appender: DuckDBAppender, row: Row): void {
-  appender.appendBigInt(BigInt(row.changedMs));
-  appender.appendVarchar(row.op);
+async function appendFamilies(connection: DuckDBConnection, families: readonly Row[]): Promise<void> {
+  const appender = await connection.createAppender("families");
+  for (const [index, { shard, op, kind }] of families.entries()) {
+    appender.appendInteger(index);
+    appender.appendVarchar(shard);
+    appender.appendVarchar(op);
+    appendText(appender, kind);
+    appender.endRow();
+  }
+  appender.closeSync();
+}
+
+const sameFamily = (a: Row, b: Row): boolean => a.shard === b.shard && a.op === b.op && a.kind === b.kind;
+
+function appendRow(appender: DuckDBAppender, family: number, row: Row): void {
+  appender.appendInteger(family);
+  appender.appendDouble(row.changedMs);
   appender.appendVarchar(row.key);
   appender.appendVarchar(sequenceColumn(row.seq));
-  appender.appendVarchar(row.shard);
-  appender.appendBigInt(BigInt(row.changes));
-  appendText(appender, row.kind);
+  appender.appendInteger(row.changes);
   appendText(appender, row.source);
   appendText(appender, row.collection);
   appendText(appender, row.id);
@@ -103,7 +177,7 @@ function appendRow(appender: DuckDBAppender, row: Row): void {
   appendText(appender, row.anonymousId);
   appendText(appender, row.event);
   if (row.eventMs === null || !Number.isSafeInteger(row.eventMs)) appender.appendNull();
-  else appender.appendBigInt(BigInt(row.eventMs));
+  else appender.appendDouble(row.eventMs);
   appendText(appender, row.image);
   appender.endRow();
 }

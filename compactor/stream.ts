@@ -14,6 +14,7 @@ import { AwsV4Signer } from "aws4fetch";
 import { VarveError } from "../shared/errors.ts";
 import type { StreamRecord } from "../shared/row.ts";
 import type { SequenceNumber } from "../shared/sequence.ts";
+import { openPost } from "./http.ts";
 
 export type ListedShard = {
   readonly id: string;
@@ -87,6 +88,7 @@ export function openStreams(config: StreamsConfig): Streams {
     ...(streamsEndpoint === undefined ? {} : { endpoint: streamsEndpoint }),
   });
   const url = streamsEndpoint ?? `https://streams.dynamodb.${config.region}.amazonaws.com/`;
+  const post = openPost();
   const signingKeys = new Map<string, ArrayBuffer>();
 
   return {
@@ -127,38 +129,35 @@ export function openStreams(config: StreamsConfig): Streams {
     },
 
     getRecords: async (iterator, signal) => {
-      const { accessKeyId, secretAccessKey, sessionToken } = await credentials();
-      const signed = await new AwsV4Signer({
-        method: "POST",
-        url,
-        headers: {
-          "content-type": "application/x-amz-json-1.0",
-          "x-amz-target": "DynamoDBStreams_20120810.GetRecords",
-        },
-        body: JSON.stringify({ ShardIterator: iterator, Limit: RECORDS_MAX }),
-        accessKeyId,
-        secretAccessKey,
-        ...(sessionToken === undefined ? {} : { sessionToken }),
-        service: "dynamodb",
-        region: config.region,
-        cache: signingKeys,
-      }).sign();
+      const body = JSON.stringify({ ShardIterator: iterator, Limit: RECORDS_MAX });
       const timeout = AbortSignal.timeout(REQUEST_TIMEOUT_MS);
-      let status: number;
-      let text: string;
       try {
-        const answer = await fetch(signed.url, {
-          method: signed.method,
-          headers: signed.headers,
-          body: signed.body ?? null,
-          signal: signal === undefined ? timeout : AbortSignal.any([signal, timeout]),
-        });
-        status = answer.status;
-        text = await answer.text();
+        const { accessKeyId, secretAccessKey, sessionToken } = await credentials();
+        const signed = await new AwsV4Signer({
+          method: "POST",
+          url,
+          headers: {
+            "content-type": "application/x-amz-json-1.0",
+            "x-amz-target": "DynamoDBStreams_20120810.GetRecords",
+          },
+          body,
+          accessKeyId,
+          secretAccessKey,
+          ...(sessionToken === undefined ? {} : { sessionToken }),
+          service: "dynamodb",
+          region: config.region,
+          cache: signingKeys,
+        }).sign();
+        const { status, text } = await post(
+          signed.url.href,
+          Object.fromEntries(signed.headers),
+          body,
+          signal === undefined ? timeout : AbortSignal.any([signal, timeout]),
+        );
+        return parsePage(status, text);
       } catch (error) {
         return { kind: "retry", why: error instanceof Error ? describe(error) : String(error) };
       }
-      return parsePage(status, text);
     },
   };
 }
@@ -170,7 +169,7 @@ const describe = (error: Error): string =>
 export function parsePage(status: number, text: string): PageOutcome {
   let json: { Records?: unknown; NextShardIterator?: unknown; __type?: string; message?: string };
   try {
-    json = JSON.parse(text);
+    json = JSON.parse(text) ?? {};
   } catch {
     return { kind: "retry", why: `HTTP ${status} with a body that is not JSON: ${text.slice(0, 100)}` };
   }

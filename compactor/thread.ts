@@ -49,7 +49,7 @@ export async function openLocalLane(
   const store = openS3Store(s3ConfigOf(config));
   const parquet = await openParquetWriter(PARQUET_MEMORY_MAX_MB);
   const { minMs, maxMs } = pollDelays(config);
-  const lane = openLane({
+  const lane = await openLane({
     store: countedStore(store, metrics),
     streams: countedStreams(openStreams(streamsConfigOf(config)), metrics),
     parquet,
@@ -64,7 +64,7 @@ export async function openLocalLane(
   return {
     lane,
     close: async () => {
-      await lane.reset();
+      await lane.close();
       await parquet.close();
       store.close();
     },
@@ -128,6 +128,7 @@ export function openThreadLane(
       take: (forced) => ask({ call: "take", forced }),
       reset: () => quiet({ call: "reset" }),
       stop: () => quiet({ call: "stop" }),
+      close: () => quiet({ call: "close" }),
       bufferedBytes: () => bufferedBytes,
     },
     close: async () => {

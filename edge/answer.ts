@@ -4,15 +4,14 @@ import type { Refused, Rejection } from "./ingest.ts";
 const PREFLIGHT_MAX_AGE_S = 86_400;
 
 /** `*` does not cover Authorization, so what a preflight asks for is echoed. */
-function corsHeaders(request: Request): Headers {
-  const headers = new Headers({
+function corsHeaders(request: Request): Record<string, string> {
+  return {
     "Content-Type": "application/json; charset=utf-8",
     "Access-Control-Allow-Origin": request.headers.get("Origin") ?? "*",
     "Access-Control-Expose-Headers": "Retry-After, X-RateLimit-Reset",
     "Cache-Control": "no-store",
     Vary: "Origin",
-  });
-  return headers;
+  };
 }
 
 export function answerJson(request: Request, status: number, body: object): Response {
@@ -20,7 +19,7 @@ export function answerJson(request: Request, status: number, body: object): Resp
 }
 
 export function answerPreflight(request: Request): Response {
-  const headers = corsHeaders(request);
+  const headers = new Headers(corsHeaders(request));
   headers.delete("Content-Type");
   headers.set("Access-Control-Allow-Methods", "GET, POST, OPTIONS");
   headers.set("Access-Control-Max-Age", String(PREFLIGHT_MAX_AGE_S));
@@ -32,7 +31,9 @@ export function answerPreflight(request: Request): Response {
 export function answerRefused(request: Request, refusal: Refused, retryAfterS?: number): Response {
   const { status, code, message, fix } = refusal;
   const response = answerJson(request, status, { error: TITLES[status], code, message, fix });
-  if (retryAfterS !== undefined) response.headers.set("Retry-After", String(Math.ceil(retryAfterS)));
+  // Most SDKs read whole seconds only.
+  if (retryAfterS !== undefined)
+    response.headers.set("Retry-After", String(Math.max(1, Math.ceil(retryAfterS))));
   return response;
 }
 

@@ -5,7 +5,12 @@
 import { refused, REQUEST_LIMITS } from "./ingest.ts";
 import type { Refused } from "./ingest.ts";
 
-export type BodyText = { readonly kind: "text"; readonly text: string };
+export type BodyText = {
+  readonly kind: "text";
+  readonly text: string;
+  /** As sent, perhaps compressed: what a signature is made over. */
+  readonly sent: Uint8Array;
+};
 
 const decoder = new TextDecoder();
 
@@ -79,10 +84,10 @@ async function gunzip(bytes: Uint8Array): Promise<BodyText | Refused> {
   writer.close().catch(() => undefined);
   const read = await readBytes(unzip.readable, REQUEST_LIMITS.bytesMax, REQUEST_LIMITS.bytesMax);
   if (read.kind === "too_large") return tooLarge;
-  return read.kind === "failed" ? badGzip : { kind: "text", text: decoder.decode(read.bytes) };
+  return read.kind === "failed" ? badGzip : { kind: "text", text: decoder.decode(read.bytes), sent: bytes };
 }
 
-/** A length that is told is one that HTTP holds the client to; reading whole then costs a fifth. */
+/** A length that is told is one that HTTP holds the client to; reading in one go is then safe, and much cheaper. */
 async function readWhole(request: Request): Promise<Read> {
   try {
     return { kind: "bytes", bytes: new Uint8Array(await request.arrayBuffer()) };
@@ -97,14 +102,14 @@ function isShort(request: Request): boolean {
 }
 
 export async function readBody(request: Request): Promise<BodyText | Refused> {
-  if (request.body === null) return { kind: "text", text: "" };
+  if (request.body === null) return { kind: "text", text: "", sent: new Uint8Array(0) };
   const read = isShort(request)
     ? await readWhole(request)
     : await readBytes(request.body, REQUEST_LIMITS.bytesMax, DRAIN_MAX);
   if (read.kind === "too_large") return tooLarge;
   if (read.kind === "failed") return cutShort;
   if (isGzip(read.bytes)) return gunzip(read.bytes);
-  return { kind: "text", text: decoder.decode(read.bytes) };
+  return { kind: "text", text: decoder.decode(read.bytes), sent: read.bytes };
 }
 
 /** Reads a body that nobody wants, before an error is answered. */

@@ -1,4 +1,4 @@
-/** Where SDKs put the write key: Basic auth's user name, the body, Bearer, or the query string. */
+/** Where SDKs put the write key: Basic auth's user name, the body, Bearer, a header or the query string. */
 import { isJsonObject } from "../shared/json.ts";
 
 function basicUser(encoded: string): string | null {
@@ -12,24 +12,25 @@ function basicUser(encoded: string): string | null {
 
 const SCHEME = /^(basic|bearer)\s+(\S+)\s*$/i;
 
+/** `?writeKey=` without parsing every request's URL, which most do not need. */
+function queryKey(url: string): string | null {
+  if (!url.includes("writeKey=") && !url.includes("write_key=")) return null;
+  const query = new URL(url).searchParams;
+  return query.get("writeKey") ?? query.get("write_key");
+}
+
 /**
  * Basic first; then the body, before Bearer, because an SDK that signs in with OAuth sends a token that is
  * no write key there.
  */
-export function writeKeyOf(
-  authorization: string | null,
-  body: unknown,
-  query: URLSearchParams,
-): string | null {
-  const [, scheme, value] = SCHEME.exec(authorization ?? "") ?? [];
+export function writeKeyOf(request: Request, body: unknown): string | null {
+  const [, scheme, value] = SCHEME.exec(request.headers.get("Authorization") ?? "") ?? [];
   if (scheme?.toLowerCase() === "basic" && value !== undefined) {
     const user = basicUser(value);
     if (user !== null) return user;
   }
-  const bearer = scheme?.toLowerCase() === "bearer" ? value : undefined;
   const inBody = isJsonObject(body) ? (body["writeKey"] ?? body["write_key"]) : undefined;
-  for (const key of [inBody, bearer, query.get("writeKey")]) {
-    if (typeof key === "string" && key !== "") return key;
-  }
-  return null;
+  if (typeof inBody === "string" && inBody !== "") return inBody;
+  if (scheme?.toLowerCase() === "bearer" && value !== undefined) return value;
+  return request.headers.get("X-Write-Key") ?? queryKey(request.url);
 }

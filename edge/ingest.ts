@@ -4,7 +4,7 @@
  * - One bad event never fails its batch.
  * - Of two events with one messageId in a request the first stands.
  */
-import { z } from "zod";
+import * as z from "zod";
 import { EVENT_LIMITS, normaliseEvent } from "../shared/event.ts";
 import type { Envelope, EventType, NormalEvent, Reason, Receipt } from "../shared/event.ts";
 import {
@@ -18,6 +18,7 @@ import {
 import type { JsonObject } from "../shared/json.ts";
 import { parseTimeMs } from "../shared/time.ts";
 import type { ObjectWrite } from "./objects.ts";
+import type { Rules } from "./rules.ts";
 
 export const REQUEST_LIMITS = {
   /** Once decompressed. */
@@ -54,6 +55,8 @@ export type Rejection = {
 
 export type Ingested = {
   readonly kind: "ingested";
+  /** How many events or objects the request holds. */
+  readonly total: number;
   readonly events: readonly AcceptedEvent[];
   readonly objects: readonly AcceptedObject[];
   readonly rejected: readonly Rejection[];
@@ -66,6 +69,8 @@ export type Refused = {
   readonly fix: string;
 };
 
+export type IngestContext = Receipt & { readonly rules: Rules };
+
 export const refused = (status: Refused["status"], code: string, message: string, fix: string): Refused => ({
   kind: "refused",
   status,
@@ -74,7 +79,7 @@ export const refused = (status: Refused["status"], code: string, message: string
   fix,
 });
 
-export function ingest(call: Call, body: unknown, context: Receipt): Ingested | Refused {
+export function ingest(call: Call, body: unknown, context: IngestContext): Ingested | Refused {
   if (call.kind === "set") return ingestSet(body, context);
   if (call.kind === "single") return ingestEvents([body], call.type, NO_ENVELOPE, context);
   const batch = isJsonObject(body) ? body["batch"] : body;
@@ -147,11 +152,19 @@ const tooDeep: Encoded = {
   },
 };
 
-function encode(sent: unknown, type: EventType | null, envelope: Envelope, context: Receipt): Encoded {
+function encode(sent: unknown, type: EventType | null, envelope: Envelope, context: IngestContext): Encoded {
   const result = normaliseEvent(sent, type, envelope, context);
   if (result.kind === "rejected") return result;
   const { event } = result;
   if (context.dirty) cleanJson(event.record);
+  const verdict = context.rules(event);
+  if (verdict.kind === "rejected") return verdict;
+  const { violations } = verdict;
+  if (violations.length > 0)
+    event.record["varve"] = { flags: [...event.flags, ...verdict.flags], violations };
+  else if (verdict.flags.length + event.flags.length > 0) {
+    event.record["varve"] = { flags: [...event.flags, ...verdict.flags] };
+  }
   let body: string;
   try {
     body = JSON.stringify(event.record);
@@ -173,7 +186,7 @@ function ingestEvents(
   batch: readonly unknown[],
   type: EventType | null,
   envelope: Envelope,
-  context: Receipt,
+  context: IngestContext,
 ): Ingested | Refused {
   const events: AcceptedEvent[] = [];
   const objects: AcceptedObject[] = [];
@@ -204,7 +217,7 @@ function ingestEvents(
     const object = objectOf(event, index);
     if (object !== null) objects.push(object);
   }
-  return { kind: "ingested", events, objects, rejected };
+  return { kind: "ingested", total: batch.length, events, objects, rejected };
 }
 
 /** identify upserts `users`, group upserts `accounts`. */
@@ -237,7 +250,7 @@ export const SET_COLLECTION = z
   .max(100)
   .regex(/^[a-z](?:[a-z_]*[a-z])?$/);
 
-function ingestSet(body: unknown, context: Receipt): Ingested | Refused {
+function ingestSet(body: unknown, context: IngestContext): Ingested | Refused {
   const call = isJsonObject(body) ? body : {};
   const collection = SET_COLLECTION.safeParse(call["collection"]);
   if (!collection.success) {
@@ -271,7 +284,7 @@ function ingestSet(body: unknown, context: Receipt): Ingested | Refused {
       rejected.push({ index, messageId: messageIdOf(object), code, message, event: object });
     }
   }
-  return { kind: "ingested", events: [], objects, rejected };
+  return { kind: "ingested", total: sent.length, events: [], objects, rejected };
 }
 
 function checkObject(object: unknown): Reason | null {

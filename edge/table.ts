@@ -1,8 +1,9 @@
 /**
- * Writes to the table: events 25 a call, objects one a call, a few calls at once, each tried within a bound.
+ * Writes to one region's table: events 25 a call, objects one a call, a few calls at once, each tried within
+ * a bound.
  */
+import type { DynamoAnswer, DynamoCall, DynamoClient } from "../shared/aws/dynamodb.ts";
 import type { Clock } from "../shared/clock.ts";
-import type { DynamoAnswer, DynamoClient } from "../shared/aws/dynamodb.ts";
 import type { Put } from "./items.ts";
 import type { ObjectUpdate } from "./objects.ts";
 
@@ -10,13 +11,13 @@ export type TableLimits = {
   /** The platform gives a request 6 connections. */
   readonly callsAtOnce: number;
   readonly attemptsMax: number;
-  /** All writes of a request together. */
+  /** All writes of a request to this table together. */
   readonly totalMs: number;
 };
 
 export const TABLE_LIMITS: TableLimits = { callsAtOnce: 6, attemptsMax: 5, totalMs: 8_000 };
 
-const BATCH_MAX = 25;
+export const BATCH_MAX = 25;
 const BACKOFF_FIRST_MS = 50;
 const BACKOFF_MAX_MS = 1_000;
 
@@ -25,70 +26,102 @@ export type TableWork = {
   readonly updates: readonly ObjectUpdate[];
 };
 
+/** How many calls the request may still make: the platform counts its subrequests. */
+export type CallBudget = { left: number };
+
 export type Unwritable = { readonly index: number; readonly message: string };
-export type TableOutcome =
-  /** Everything is durable but what the table refused for good. */
-  | { readonly kind: "durable"; readonly unwritable: readonly Unwritable[] }
-  | { readonly kind: "unavailable"; readonly reason: string; readonly throttled: boolean };
+export type TableOutcome = {
+  /** What the table refused for good. */
+  readonly unwritable: readonly Unwritable[];
+  /** What is not durable. Nothing, when all went well. */
+  readonly left: TableWork;
+  /** Why something is left. */
+  readonly failure: { readonly reason: string; readonly throttled: boolean } | null;
+};
 
 type Written =
   | { readonly kind: "written" }
   | { readonly kind: "refused"; readonly indexes: readonly number[]; readonly message: string }
   | { readonly kind: "unavailable"; readonly reason: string; readonly throttled: boolean };
 
-type Table = {
+export type Table = {
   readonly dynamo: DynamoClient;
   readonly name: string;
   readonly clock: Clock;
   readonly limits: TableLimits;
+  readonly budget: CallBudget;
 };
 
+type OpenTable = Table & { readonly call: DynamoCall };
+
+/** One call's worth of work, and what it is for when it cannot be done. */
+type Task = { readonly work: TableWork; readonly run: () => Promise<readonly Written[]> };
+
 const WRITTEN: Written = { kind: "written" };
+const NO_WORK: TableWork = { puts: [], updates: [] };
 
 export async function writeTable(table: Table, work: TableWork): Promise<TableOutcome> {
-  const deadlineMs = table.clock.nowMs() + table.limits.totalMs;
-  const tasks: (() => Promise<Written[]>)[] = [];
-  for (let from = 0; from < work.puts.length; from += BATCH_MAX) {
-    const puts = work.puts.slice(from, from + BATCH_MAX);
-    tasks.push(() => writePuts(table, puts, deadlineMs));
-  }
-  for (const update of work.updates) {
-    tasks.push(async () => [await writeObject(table, update, deadlineMs)]);
-  }
-  const written = await runTasks(tasks, table.limits.callsAtOnce);
-  const unwritable: Unwritable[] = [];
-  for (const result of written) {
-    if (result.kind === "unavailable") return result;
-    if (result.kind !== "refused") continue;
-    for (const index of result.indexes) unwritable.push({ index, message: result.message });
-  }
-  return { kind: "durable", unwritable };
+  const session = table.dynamo.open();
+  const outcome = await writeWith({ ...table, call: session.call }, work);
+  session.close();
+  return outcome;
 }
 
-/** Runs the tasks in order, `atOnce` at a time; stops starting them once one says that the table is down. */
-async function runTasks(
-  tasks: readonly (() => Promise<Written[]>)[],
-  atOnce: number,
-): Promise<readonly Written[]> {
-  const results: Written[] = [];
+async function writeWith(table: OpenTable, work: TableWork): Promise<TableOutcome> {
+  const deadlineMs = table.clock.nowMs() + table.limits.totalMs;
+  const tasks: Task[] = [];
+  for (let from = 0; from < work.puts.length; from += BATCH_MAX) {
+    const puts = work.puts.slice(from, from + BATCH_MAX);
+    tasks.push({ work: { puts, updates: [] }, run: () => writePuts(table, puts, deadlineMs) });
+  }
+  for (const update of work.updates) {
+    tasks.push({
+      work: { puts: [], updates: [update] },
+      run: async () => [await writeObject(table, update, deadlineMs)],
+    });
+  }
+  return runTasks(tasks, table.limits.callsAtOnce);
+}
+
+/** Runs the tasks in order, `atOnce` at a time; starts no more once one says that the table is down. */
+async function runTasks(tasks: readonly Task[], atOnce: number): Promise<TableOutcome> {
+  const unwritable: Unwritable[] = [];
+  const undone = new Set<Task>(tasks);
+  let failure: TableOutcome["failure"] = null;
   let next = 0;
-  let down = false;
+
+  function note(task: Task, written: readonly Written[]): void {
+    const down = written.find((result) => result.kind === "unavailable");
+    if (down !== undefined) {
+      failure ??= { reason: down.reason, throttled: down.throttled };
+      return;
+    }
+    undone.delete(task);
+    for (const result of written) {
+      if (result.kind !== "refused") continue;
+      for (const index of result.indexes) unwritable.push({ index, message: result.message });
+    }
+  }
+
   const lane = async (): Promise<void> => {
-    while (!down) {
-      const task = tasks[next++];
-      if (task === undefined) return;
-      const written = await task();
-      down ||= written.some((result) => result.kind === "unavailable");
-      results.push(...written);
+    for (let task = tasks[next++]; task !== undefined && failure === null; task = tasks[next++]) {
+      note(task, await task.run());
     }
   };
   await Promise.all(Array.from({ length: Math.min(atOnce, tasks.length) }, lane));
-  return results;
+  if (undone.size === 0) return { unwritable, left: NO_WORK, failure: null };
+  const left = {
+    puts: [...undone].flatMap((task) => task.work.puts),
+    updates: [...undone].flatMap((task) => task.work.updates),
+  };
+  return { unwritable, left, failure };
 }
 
-/** Calls until an answer is final: `next` says what of the call is still to do, or null. */
+const OVER_BUDGET: DynamoAnswer = { kind: "unavailable", message: "the request's calls are used up" };
+
+/** Calls until an answer is final: `remainder` says what of the call is still to do, or null. */
 async function callWithRetry(
-  table: Table,
+  table: OpenTable,
   target: string,
   firstBody: string,
   deadlineMs: number,
@@ -96,7 +129,9 @@ async function callWithRetry(
 ): Promise<DynamoAnswer> {
   let body = firstBody;
   for (let attempt = 1; ; attempt++) {
-    let answer = await table.dynamo.call(target, body);
+    if (table.budget.left <= 0) return OVER_BUDGET;
+    table.budget.left -= 1;
+    let answer = await table.call(target, body);
     if (answer.kind === "refused") return answer;
     if (answer.kind === "ok") {
       const left = remainder(answer.text);
@@ -132,8 +167,15 @@ function unprocessed(text: string): string | null {
   return `{"RequestItems":${JSON.stringify(left)}}`;
 }
 
-async function writePuts(table: Table, puts: readonly Put[], deadlineMs: number): Promise<Written[]> {
-  const body = `{"RequestItems":{${JSON.stringify(table.name)}:[${puts.map((put) => put.text).join(",")}]}}`;
+async function writePuts(
+  table: OpenTable,
+  puts: readonly Put[],
+  deadlineMs: number,
+): Promise<readonly Written[]> {
+  // Added up, not joined: a rope is copied once, when it is encoded.
+  let body = `{"RequestItems":{${JSON.stringify(table.name)}:[${puts[0]?.text ?? ""}`;
+  for (let at = 1; at < puts.length; at++) body += `,${puts[at]?.text ?? ""}`;
+  body += "]}}";
   const answer = await callWithRetry(
     table,
     "DynamoDB_20120810.BatchWriteItem",
@@ -153,7 +195,7 @@ async function writePuts(table: Table, puts: readonly Put[], deadlineMs: number)
 
 const whole = (): null => null;
 
-async function writeObject(table: Table, update: ObjectUpdate, deadlineMs: number): Promise<Written> {
+async function writeObject(table: OpenTable, update: ObjectUpdate, deadlineMs: number): Promise<Written> {
   const target = "DynamoDB_20120810.UpdateItem";
   let answer = await callWithRetry(table, target, update.set, deadlineMs, whole);
   if (answer.kind === "refused" && answer.errorType === "ConditionalCheckFailedException") {

@@ -22,19 +22,17 @@ export async function runMiniflare(
     const miniflare = new Miniflare(await options());
     await miniflare.ready;
     await prepare(miniflare);
-    tell({ type: "ready" });
+    await tell({ type: "ready" });
     void leaveWhenDeaf(await miniflare.ready);
   } catch (error) {
     const known = error instanceof VarveError ? error : undefined;
-    tell({
+    await tell({
       type: "failed",
       code: known?.code ?? "part_failed",
       message: known?.message ?? describeError(error),
       fix: known?.fix ?? "Start again; if it fails again, move the data directory away.",
     });
-    process.exitCode = 1;
-    // Miniflare's own exit hook ends workerd.
-    setImmediate(() => process.exit());
+    process.exit(1);
   }
 }
 
@@ -67,6 +65,9 @@ function accepts(host: string, port: number): Promise<boolean> {
   });
 }
 
-function tell(message: PartMessage): void {
-  process.send?.(message);
+function tell(message: PartMessage): Promise<void> {
+  return new Promise((resolve) => {
+    if (process.send === undefined) resolve();
+    else process.send(message, () => resolve());
+  });
 }

@@ -10,11 +10,12 @@
 import { randomBytes } from "node:crypto";
 import {
   mkdirSync,
-  readdirSync,
   readFileSync,
+  readdirSync,
   realpathSync,
   renameSync,
   rmSync,
+  statSync,
   writeFileSync,
 } from "node:fs";
 import { join, resolve } from "node:path";
@@ -43,11 +44,17 @@ export function openDataDir(path: string): string {
 
 const SQLITE_BUSY = 5;
 
-/** Takes the directory's lock. The answer gives it back. */
-export function lockDataDir(dataDir: string): () => void {
+export type DataDirLock = {
+  /** False when the directory, and the lock with it, was removed. */
+  readonly stands: () => boolean;
+  readonly release: () => void;
+};
+
+export function lockDataDir(dataDir: string): DataDirLock {
+  const path = join(dataDir, "local.lock");
   let lock: DatabaseSync | undefined;
   try {
-    lock = new DatabaseSync(join(dataDir, "local.lock"));
+    lock = new DatabaseSync(path);
     lock.exec("BEGIN EXCLUSIVE");
   } catch (error) {
     lock?.close();
@@ -55,8 +62,12 @@ export function lockDataDir(dataDir: string): () => void {
     throw isBusy ? alreadyRunning(dataDir, error) : unusable(dataDir, error);
   }
   const held = lock;
-  return () => {
-    held.close();
+  const { ino } = statSync(path);
+  return {
+    stands: () => statSync(path, { throwIfNoEntry: false })?.ino === ino,
+    release: () => {
+      held.close();
+    },
   };
 }
 
@@ -85,16 +96,16 @@ export const OWNER_VARIABLE = "VARVE_LOCAL_DATA";
 
 /**
  * Kills what an earlier supervisor of this directory left behind. To be called with the lock
- * held: then nothing that carries the directory's mark has a supervisor.
+ * held: then nothing that carries the directory's mark has a supervisor. How many there were.
  */
-export function killLeftovers(dataDir: string): readonly number[] {
+export function killLeftovers(dataDir: string): number {
   const mark = `${OWNER_VARIABLE}=${dataDir}`;
-  const left: number[] = [];
+  let left = 0;
   for (const entry of listProcesses()) {
     if (entry === process.pid || !readEnvironment(entry).includes(mark)) continue;
     try {
       process.kill(entry, "SIGKILL");
-      left.push(entry);
+      left++;
     } catch {
       // It ended meanwhile.
     }

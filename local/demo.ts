@@ -3,7 +3,6 @@
  * system, waits until the changelog shows all of it, and says what changed.
  */
 import { parseArgs } from "node:util";
-import { relative } from "node:path";
 import { Analytics } from "@segment/analytics-node";
 import { openOutput, type Output } from "../cli/output.ts";
 import { openTargetStore, targetEnvironment } from "../cli/target.ts";
@@ -11,6 +10,7 @@ import { openChangelog, type Changelog } from "../reader/changelog.ts";
 import type { ChangeRow } from "../reader/scan.ts";
 import { VarveError, describeError } from "../shared/errors.ts";
 import { demoCalls, type DemoCall } from "./demo-events.ts";
+import { dataOption } from "./page.ts";
 import { readRunning, type Running } from "./running.ts";
 
 const BATCH = 100;
@@ -50,8 +50,7 @@ async function demo(options: DemoOptions, output: Output): Promise<void> {
       `${number(options.events)} events accepted in ${posting} s; the last of them was in the changelog ${seconds} s later, at version ${seen.version}.`,
     );
     for (const line of describeChanges(seen.rows)) await output.line(line);
-    const data = relative(process.cwd(), running.dataDir);
-    const option = data === ".varve" ? "" : ` --data ${data.startsWith("..") ? running.dataDir : data}`;
+    const option = dataOption(running.dataDir);
     await output.line("");
     await output.line("More:");
     await output.line(`  npm run varve -- changes --since ${version}${option}`);

@@ -1,33 +1,46 @@
 /** The figures of the live line, and where each comes from. */
 import { DatabaseSync } from "node:sqlite";
 import { z } from "zod";
+import type { LogLine } from "./log-line.ts";
 
 export type Figures = {
   /** Events new to the table since the start, as its stream shows them; unknown of a foreign DynamoDB. */
   readonly events: number | undefined;
   /** Rows committed since the start. */
   readonly rows: number;
+  /** Rows that the log had at the start; unknown until the first commit. */
+  readonly rowsBefore: number | undefined;
   readonly version: number | undefined;
   /** Every change up to here is in the changelog. */
   readonly watermarkMs: number | undefined;
 };
 
-export const noFigures: Figures = { events: undefined, rows: 0, version: undefined, watermarkMs: undefined };
+export const noFigures: Figures = {
+  events: undefined,
+  rows: 0,
+  rowsBefore: undefined,
+  version: undefined,
+  watermarkMs: undefined,
+};
 
 const Committed = z.object({
   msg: z.literal("committed"),
   version: z.int(),
   rows: z.int(),
+  rows_total: z.int(),
   watermark_ms: z.number(),
 });
 
 /** The figures after one more line of the compactor's log. */
-export function afterCompactorLine(figures: Figures, line: unknown): Figures {
-  const committed = Committed.safeParse(line).data;
+export function afterCompactorLine(figures: Figures, line: LogLine): Figures {
+  const committed = line.kind === "record" ? Committed.safeParse(line.record).data : undefined;
   if (committed === undefined) return figures;
+  // By the totals: a compactor that is killed may have committed what it did not come to tell.
+  const rowsBefore = figures.rowsBefore ?? committed.rows_total - committed.rows;
   return {
     ...figures,
-    rows: figures.rows + committed.rows,
+    rows: committed.rows_total - rowsBefore,
+    rowsBefore,
     version: committed.version,
     // 0 until the first shards have been read.
     watermarkMs: committed.watermark_ms || figures.watermarkMs,
@@ -35,8 +48,14 @@ export function afterCompactorLine(figures: Figures, line: unknown): Figures {
 }
 
 /** How far the watermark is behind the clock. */
-export function lagMs(figures: Figures, nowMs: number): number | undefined {
+function lagMs(figures: Figures, nowMs: number): number | undefined {
   return figures.watermarkMs === undefined ? undefined : Math.max(0, nowMs - figures.watermarkMs);
+}
+
+/** The figures for programs. */
+export function statusOf(figures: Figures, nowMs: number): object {
+  const { events, rows, version, watermarkMs } = figures;
+  return { events, rows, version, watermarkMs, lagMs: lagMs(figures, nowMs) };
 }
 
 export function describeFigures(figures: Figures, nowMs: number): string {
@@ -54,7 +73,7 @@ function count(value: number): string {
   return value.toLocaleString("en-US");
 }
 
-export type EventCounter = { readonly count: () => number; readonly close: () => void };
+export type EventCounter = { readonly count: () => number; readonly [Symbol.dispose]: () => void };
 
 /** Counts the events inserted from now on, by the stream records in dynoxide's file. */
 export function countEvents(dbPath: string, table: string): EventCounter {
@@ -77,7 +96,7 @@ export function countEvents(dbPath: string, table: string): EventCounter {
       }
       return events;
     },
-    close: () => {
+    [Symbol.dispose]: () => {
       db.close();
     },
   };

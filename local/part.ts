@@ -11,6 +11,7 @@ import { spawn, type ChildProcess } from "node:child_process";
 import { createInterface } from "node:readline";
 import type { Readable } from "node:stream";
 import { VarveError } from "../shared/errors.ts";
+import { parseLogLine, type LogLine } from "./log-line.ts";
 import { PartMessage } from "./settings.ts";
 
 export type PartName = "dynamodb" | "s3" | "edge" | "compactor";
@@ -22,11 +23,11 @@ export type PartSpec = {
   readonly env: Readonly<Record<string, string | undefined>>;
   /** Node parts get a channel, by which they notice the supervisor's end. */
   readonly channel: boolean;
-  /** How it is known to be ready: it says so, it answers, or it needs only to run. */
+  /** How it is known to be ready: it says so, its log does, or it answers. */
   readonly readiness:
     | { readonly by: "message" }
     | { readonly by: "answer"; readonly answers: () => Promise<boolean> }
-    | { readonly by: "start" };
+    | { readonly by: "log"; readonly says: (line: LogLine) => boolean };
   readonly stopMsMax: number;
 };
 
@@ -39,7 +40,7 @@ export type PartEvent =
       readonly reason: string;
       readonly restartInMs: number;
     }
-  | { readonly event: "line"; readonly part: PartName; readonly text: string };
+  | { readonly event: "line"; readonly part: PartName; readonly line: LogLine };
 
 export type Part = {
   readonly name: PartName;
@@ -47,7 +48,8 @@ export type Part = {
   readonly ready: Promise<void>;
   readonly pid: () => number | undefined;
   readonly send: (message: object) => void;
-  readonly stop: () => Promise<void>;
+  /** SIGTERM first, then, when `msMax` have passed, SIGKILL. */
+  readonly stop: (msMax?: number) => Promise<void>;
 };
 
 const PAUSE_FIRST_MS = 250;
@@ -95,20 +97,21 @@ export function startPart(spec: PartSpec, report: (event: PartEvent) => void): P
         readLines(stream, (text) => {
           lastLines.push(text);
           if (lastLines.length > LAST_LINES_MAX) lastLines.shift();
-          report({ event: "line", part: spec.name, text });
+          const line = parseLogLine(text);
+          if (spec.readiness.by === "log" && spec.readiness.says(line)) isReady();
+          report({ event: "line", part: spec.name, line });
         });
       }
     }
     started.on("message", (value) => {
       const message = PartMessage.safeParse(value).data;
       if (message?.type === "ready") isReady();
-      if (message?.type === "failed" && !wasReady) {
-        giveUp(new VarveError(message.code, message.message, message.fix));
-      }
+      if (message?.type !== "failed") return;
+      if (!wasReady) giveUp(new VarveError(message.code, message.message, message.fix));
+      else report({ event: "line", part: spec.name, line: { kind: "text", text: message.message } });
     });
     started.on("spawn", () => {
       if (started.pid !== undefined) report({ event: "started", part: spec.name, pid: started.pid });
-      if (spec.readiness.by === "start") isReady();
     });
     if (spec.readiness.by === "answer") {
       void waitForAnswer(spec.readiness.answers, () => started.exitCode === null && !stopping).then(
@@ -151,14 +154,15 @@ export function startPart(spec: PartSpec, report: (event: PartEvent) => void): P
     });
   }
 
-  async function stop(): Promise<void> {
-    stopping = true;
+  async function stop(msMax = spec.stopMsMax): Promise<void> {
+    giveUp(new VarveError("part_stopped", `The part '${spec.name}' was stopped.`, "Start again."));
     clearTimeout(pause);
     const running = child;
     if (running?.pid === undefined) return;
     const { pid } = running;
-    const tooLong = setTimeout(() => killGroup(pid), spec.stopMsMax);
-    running.kill("SIGTERM");
+    if (msMax === 0) killGroup(pid);
+    else running.kill("SIGTERM");
+    const tooLong = setTimeout(() => killGroup(pid), msMax);
     await ended;
     clearTimeout(tooLong);
   }

@@ -2,6 +2,7 @@
  * What a person sees: results on stdout; notes, and one line that is redrawn in place, on
  * stderr. Where stderr is no terminal, the line is written anew every ten seconds.
  */
+const COLUMNS = 80;
 const PLAIN_MS = 10_000;
 
 export type Screen = {
@@ -23,7 +24,7 @@ export function openScreen(stdout: NodeJS.WriteStream, stderr: NodeJS.WriteStrea
     if (live !== "") stderr.write("\r\x1b[K");
   };
   const draw = (): void => {
-    if (live !== "") stderr.write(live.slice(0, Math.max(20, stderr.columns - 1)));
+    if (live !== "") stderr.write(live.slice(0, (stderr.columns || COLUMNS) - 1));
   };
   const above = (stream: NodeJS.WriteStream, text: string): void => {
     erase();

@@ -119,10 +119,13 @@ export function compactorPart(system: System, flush: string, environment: Enviro
       S3_REGION: system.s3Credentials.region,
       VARVE_CHANGELOG: system.changelog,
       VARVE_FLUSH: flush,
+      // There is one, and when it is started again it is the same.
+      VARVE_WORKER: "local",
       VARVE_THREADS: "1",
     },
     channel: true,
-    readiness: { by: "start" },
+    // By then it has found the changelog, or made it.
+    readiness: { by: "log", says: (line) => line.kind === "record" && line.record["msg"] === "opened" },
     stopMsMax: 25_000,
   };
 }

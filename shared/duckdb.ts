@@ -1,8 +1,13 @@
-/** DuckDB in process: one database in memory, one connection, bounded in memory and threads. */
+/** DuckDB in process: one database in memory, bounded in memory and threads. */
 import type { DuckDBConnection } from "@duckdb/node-api";
 import { DuckDBInstance } from "@duckdb/node-api";
 
-export type DuckDB = { readonly connection: DuckDBConnection; readonly close: () => void };
+export type DuckDB = {
+  readonly connection: DuckDBConnection;
+  /** Another connection: two statements of one connection wait for each other. */
+  readonly connect: () => Promise<DuckDBConnection>;
+  readonly close: () => void;
+};
 
 export type DuckDBLimits = {
   readonly threads: number;
@@ -17,9 +22,10 @@ export async function openDuckDB({ threads, memoryMaxMB, spillDir }: DuckDBLimit
     ...(spillDir === undefined ? {} : { temp_directory: spillDir }),
   });
   const connection = await instance.connect();
-  await connection.run("SET TimeZone = 'UTC'");
+  await connection.run("SET GLOBAL TimeZone = 'UTC'");
   return {
     connection,
+    connect: () => instance.connect(),
     close: () => {
       connection.closeSync();
       instance.closeSync();

@@ -6,10 +6,11 @@
  * - `properties`, `traits`, `context` and `integrations` stay opaque.
  * - A write key in an event is dropped.
  */
-import { z } from "zod";
+import * as z from "zod";
 import { isCleanText, isJsonObject, isRawNumber } from "./json.ts";
 import type { JsonObject } from "./json.ts";
-import { eventTimes, isCanonicalTime, parseTimeMs } from "./time.ts";
+import { eventTimes } from "./time.ts";
+import type { EventTimes } from "./time.ts";
 
 export const EVENT_TYPES = ["track", "identify", "page", "screen", "group", "alias"] as const;
 export type EventType = (typeof EVENT_TYPES)[number];
@@ -138,6 +139,8 @@ export type NormalEvent = {
   /** The track's event name, or the page or screen name. */
   readonly name: string | null;
   readonly eventAtMs: number;
+  /** What a reader should know of it: a corrected clock, an absurd time. */
+  readonly flags: readonly string[];
   /** The common schema, ready for JSON.stringify. */
   readonly record: JsonObject;
 };
@@ -272,11 +275,11 @@ export function normaliseEvent(
   return { kind: "event", event: build(type, raw, envelope, receipt) };
 }
 
-/** Making ISO text costs as much as reading it, so what was sent serves where it already is that text. */
-function isoTime(timestampMs: number, original: unknown, receipt: Receipt): string {
-  if (timestampMs === receipt.receivedAtMs) return receipt.receivedAt;
-  if (isCanonicalTime(original) && parseTimeMs(original) === timestampMs) return String(original);
-  return new Date(timestampMs).toISOString();
+/** Making ISO text is dear, so what was sent serves where it already is that text. */
+function isoTime(times: EventTimes, receipt: Receipt): string {
+  if (times.asSent !== null) return times.asSent;
+  if (times.timestampMs === receipt.receivedAtMs) return receipt.receivedAt;
+  return new Date(times.timestampMs).toISOString();
 }
 
 function build(type: EventType, raw: JsonObject, envelope: Envelope, receipt: Receipt): NormalEvent {
@@ -286,7 +289,7 @@ function build(type: EventType, raw: JsonObject, envelope: Envelope, receipt: Re
   const original = raw["originalTimestamp"] ?? raw["timestamp"] ?? envelope.originalTimestamp;
   const sentAt = raw["sentAt"] ?? envelope.sentAt;
   const times = eventTimes(original, sentAt, receipt.receivedAtMs, receipt.skewMaxMs);
-  const timestamp = isoTime(times.timestampMs, original, receipt);
+  const timestamp = isoTime(times, receipt);
   const record: JsonObject = {
     ...raw,
     type,
@@ -304,7 +307,6 @@ function build(type: EventType, raw: JsonObject, envelope: Envelope, receipt: Re
   if ("writeKey" in record) record["writeKey"] = undefined;
   if ("write_key" in record) record["write_key"] = undefined;
   if ("varve" in record) record["varve"] = undefined;
-  if (times.flags.length > 0) record["varve"] = { flags: times.flags };
   const name = type === "track" ? raw["event"] : type === "page" || type === "screen" ? raw["name"] : null;
   return {
     type,
@@ -314,6 +316,7 @@ function build(type: EventType, raw: JsonObject, envelope: Envelope, receipt: Re
     anonymousId,
     name: typeof name === "string" && name !== "" ? name : null,
     eventAtMs: times.timestampMs,
+    flags: times.flags,
     record,
   };
 }

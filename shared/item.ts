@@ -7,7 +7,7 @@
  * - A rejected event is `r#<source>#<id>`: its content is the JSON text in `body`.
  * - `<source>` and `<collection>` hold no `#`; messageId and id may.
  */
-import { z } from "zod";
+import * as z from "zod";
 import { isRawNumber } from "./json.ts";
 import type { JsonObject } from "./json.ts";
 

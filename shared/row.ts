@@ -89,22 +89,37 @@ export function rowOf(
   }
   const pk = soleKey(dynamodb.Keys);
   const item = pk === null ? null : parsePk(pk);
-  const base = {
-    changedMs: latestMs > floorMs ? latestMs : floorMs + 1,
-    op,
-    key: pk === null ? attributeMapJson(dynamodb.Keys) : `{"pk":${JSON.stringify(pk)}}`,
-    seq,
-    shard,
-    changes: 1,
-  };
+  const changedMs = latestMs > floorMs ? latestMs : floorMs + 1;
+  const key = pk === null ? attributeMapJson(dynamodb.Keys) : `{"pk":${JSON.stringify(pk)}}`;
   if (item === null) {
-    return { ...base, ...NOT_OURS, image: image === undefined ? null : attributeMapJson(image) };
+    return {
+      changedMs,
+      op,
+      key,
+      seq,
+      shard,
+      changes: 1,
+      kind: null,
+      source: null,
+      collection: null,
+      id: null,
+      userId: null,
+      anonymousId: null,
+      event: null,
+      eventMs: null,
+      image: image === undefined ? null : attributeMapJson(image),
+    };
   }
   if (item.kind !== "object" && (op === "update" || (op === "delete" && isTtlRemoval(record)))) return null;
   const eventMs = number(image?.["event_at"]);
   if (item.kind === "object") {
     return {
-      ...base,
+      changedMs,
+      op,
+      key,
+      seq,
+      shard,
+      changes: 1,
       kind: item.kind,
       source: item.source,
       collection: item.collection,
@@ -117,7 +132,12 @@ export function rowOf(
     };
   }
   return {
-    ...base,
+    changedMs,
+    op,
+    key,
+    seq,
+    shard,
+    changes: 1,
     kind: item.kind,
     source: item.source,
     collection: text(image?.["collection"]),
@@ -129,17 +149,6 @@ export function rowOf(
     image: image === undefined ? null : (text(image["body"]) ?? attributeMapJson(image)),
   };
 }
-
-const NOT_OURS = {
-  kind: null,
-  source: null,
-  collection: null,
-  id: null,
-  userId: null,
-  anonymousId: null,
-  event: null,
-  eventMs: null,
-} as const;
 
 /** https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/time-to-live-ttl-streams.html */
 const isTtlRemoval = (record: StreamRecord): boolean =>

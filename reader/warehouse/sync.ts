@@ -14,8 +14,8 @@ import { loadSnapshot } from "../../shared/log.ts";
 import type { DataFile, Snapshot } from "../../shared/snapshot.ts";
 import type { ObjectStore } from "../../shared/store.ts";
 import { timeRuns } from "../range.ts";
-import type { Scratch } from "../scan.ts";
-import { openScratch } from "../scan.ts";
+import type { Scratch } from "../scratch.ts";
+import { openScratch } from "../scratch.ts";
 import type { Entry } from "./pending.ts";
 import { behindRetention, entriesAfter } from "./pending.ts";
 import { addName } from "./registry.ts";
@@ -89,7 +89,7 @@ export async function sync(
       "Check VARVE_CHANGELOG; the compactor makes the changelog when it first starts.",
     );
   }
-  const scratch = await openScratch(store);
+  const scratch = await openScratch(store, 2);
   try {
     await scratch.connection.run(
       `SET preserve_insertion_order = false; SET memory_limit = '${MEMORY_MAX_MB}MB'`,

@@ -1,15 +1,16 @@
 import { describe, expect, test } from "vitest";
 import { ingest } from "../../edge/ingest.ts";
-import type { Call, Ingested } from "../../edge/ingest.ts";
-import type { EventType, Receipt } from "../../shared/event.ts";
+import type { Call, IngestContext, Ingested } from "../../edge/ingest.ts";
+import type { EventType } from "../../shared/event.ts";
 
 const RECEIVED = "2026-11-23T12:00:00.000Z";
-const context: Receipt = {
+const context: IngestContext = {
   receivedAtMs: Date.parse(RECEIVED),
   receivedAt: RECEIVED,
   skewMaxMs: 60_000,
   newId: () => "generated",
   dirty: true,
+  rules: () => ({ kind: "accepted", flags: [], violations: [] }),
 };
 
 function ingested(call: Call, body: unknown): Ingested {

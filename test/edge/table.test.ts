@@ -24,37 +24,45 @@ function scripted(
   answer: (call: Call, nth: number) => DynamoAnswer,
 ): DynamoClient & { readonly calls: Call[] } {
   const calls: Call[] = [];
-  return {
-    calls,
-    call: async (target, body) => {
-      calls.push({ target, body });
-      return answer({ target, body }, calls.length);
-    },
+  const call = async (target: string, body: string): Promise<DynamoAnswer> => {
+    calls.push({ target, body });
+    return answer({ target, body }, calls.length);
   };
+  return { calls, call, open: () => ({ call, close: () => undefined }) };
 }
 
 const ok = (text = '{"UnprocessedItems":{}}'): DynamoAnswer => ({ kind: "ok", text });
 const throttled: DynamoAnswer = { kind: "throttled", errorType: "ThrottlingException", message: "slow down" };
 const invalid: DynamoAnswer = { kind: "refused", errorType: "ValidationException", message: "too big" };
+const invalidCredentials: DynamoAnswer = {
+  kind: "refused",
+  errorType: "UnrecognizedClientException",
+  message: "who are you",
+};
 const old: DynamoAnswer = { kind: "refused", errorType: "ConditionalCheckFailedException", message: "older" };
 
 const puts = (count: number): Put[] =>
   Array.from({ length: count }, (_, index) => ({ text: `{"PutRequest":{"n":${index}}}`, index }));
 
 const write = (dynamo: DynamoClient, work: Partial<Parameters<typeof writeTable>[1]>, clock = testClock()) =>
-  writeTable({ dynamo, name: "varve", clock, limits: TABLE_LIMITS }, { puts: [], updates: [], ...work });
+  writeTable(
+    { dynamo, name: "varve", clock, limits: TABLE_LIMITS, budget: { left: 1000 } },
+    { puts: [], updates: [], ...work },
+  );
+
+const DONE = { unwritable: [], left: { puts: [], updates: [] }, failure: null };
 
 describe("events", () => {
   test("go 25 a call", async () => {
     const dynamo = scripted(() => ok());
-    expect(await write(dynamo, { puts: puts(60) })).toEqual({ kind: "durable", unwritable: [] });
+    expect(await write(dynamo, { puts: puts(60) })).toEqual(DONE);
     expect(dynamo.calls).toHaveLength(3);
   });
 
   test("that are left unprocessed are sent again, alone", async () => {
     const left = '{"UnprocessedItems":{"varve":[{"PutRequest":{"n":1}}]}}';
     const dynamo = scripted((_call, nth) => (nth === 1 ? ok(left) : ok()));
-    expect(await write(dynamo, { puts: puts(3) })).toMatchObject({ kind: "durable" });
+    expect(await write(dynamo, { puts: puts(3) })).toEqual(DONE);
     expect(dynamo.calls[1]?.body).toBe('{"RequestItems":{"varve":[{"PutRequest":{"n":1}}]}}');
   });
 
@@ -62,8 +70,8 @@ describe("events", () => {
     const clock = testClock();
     const dynamo = scripted(() => throttled);
     expect(await write(dynamo, { puts: puts(1) }, clock)).toMatchObject({
-      kind: "unavailable",
-      throttled: true,
+      failure: { throttled: true },
+      left: { puts: puts(1) },
     });
     expect(dynamo.calls).toHaveLength(TABLE_LIMITS.attemptsMax);
     expect(clock.sleptMs()).toBeLessThan(TABLE_LIMITS.totalMs);
@@ -75,10 +83,26 @@ describe("events", () => {
     expect(dynamo.calls.length).toBeLessThanOrEqual(TABLE_LIMITS.callsAtOnce * TABLE_LIMITS.attemptsMax);
   });
 
+  test("what one call wrote is not left when another fails", async () => {
+    const dynamo = scripted((call) => (call.body.includes('"n":30}') ? invalidCredentials : ok()));
+    const { left } = await write(dynamo, { puts: puts(50) });
+    expect(left.puts.map(({ index }) => index)).toEqual(Array.from({ length: 25 }, (_, n) => n + 25));
+  });
+
+  test("no more calls are made than the request has", async () => {
+    const dynamo = scripted(() => ok());
+    const { left, failure } = await writeTable(
+      { dynamo, name: "varve", clock: testClock(), limits: TABLE_LIMITS, budget: { left: 2 } },
+      { puts: puts(75), updates: [] },
+    );
+    expect(failure?.reason).toContain("used up");
+    expect([dynamo.calls.length, left.puts.length]).toEqual([2, 25]);
+  });
+
   test("one that the table refuses for good is named, and the rest is written", async () => {
     const dynamo = scripted((call) => (call.body.includes('"n":7}') ? invalid : ok()));
     expect(await write(dynamo, { puts: puts(10) })).toEqual({
-      kind: "durable",
+      ...DONE,
       unwritable: [{ index: 7, message: "too big" }],
     });
   });
@@ -90,7 +114,7 @@ describe("events", () => {
       message: "no table",
     };
     const dynamo = scripted(() => missing);
-    expect(await write(dynamo, { puts: puts(2) })).toMatchObject({ kind: "unavailable", throttled: false });
+    expect(await write(dynamo, { puts: puts(2) })).toMatchObject({ failure: { throttled: false } });
     expect(dynamo.calls).toHaveLength(1);
   });
 });
@@ -99,7 +123,7 @@ describe("objects", () => {
   const updates = [{ set: "SET", fill: "FILL", indexes: [4, 5] }];
   test("that are older fill in", async () => {
     const dynamo = scripted((call) => (call.body === "SET" ? old : ok("{}")));
-    expect(await write(dynamo, { updates })).toEqual({ kind: "durable", unwritable: [] });
+    expect(await write(dynamo, { updates })).toEqual(DONE);
     expect(dynamo.calls.map((call) => call.body)).toEqual(["SET", "FILL"]);
   });
 

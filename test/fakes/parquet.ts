@@ -1,8 +1,10 @@
 /** A Parquet writer whose files are JSON: the same totals and statistics, without an engine. */
 import { createHash } from "node:crypto";
-import type { ParquetFile, ParquetWriter } from "../../compactor/parquet.ts";
+import type { ParquetFile, ParquetWriter, Stage } from "../../compactor/parquet.ts";
+import type { MergeEngine } from "../../compactor/merge.ts";
 import type { Row } from "../../shared/row.ts";
-import { sequenceColumn } from "../../shared/sequence.ts";
+import { compareSequence, sequenceColumn } from "../../shared/sequence.ts";
+import type { Totals } from "../../shared/snapshot.ts";
 import type { Setsum } from "../../shared/setsum.ts";
 import { setsumOf } from "../../shared/setsum.ts";
 
@@ -38,7 +40,32 @@ export function encodeRows(rows: Iterable<Row>): ParquetFile {
 
 export const decodeRows = (bytes: Uint8Array): Row[] => JSON.parse(new TextDecoder().decode(bytes)) as Row[];
 
-export const jsonParquet = (): ParquetWriter => ({
-  write: async (rows) => encodeRows(rows),
-  close: async () => {},
-});
+/** A stage that keeps its rows where a test can look at them. */
+export function jsonStage(): Stage & { readonly rows: readonly Row[] } {
+  const rows: Row[] = [];
+  return {
+    rows,
+    add: (row) => rows.push(row) - 1,
+    write: async (startMs, endMs, superseded) => {
+      const gone = new Set(superseded);
+      const isIn = ({ changedMs }: Row) => changedMs >= startMs && changedMs < endMs;
+      return encodeRows(rows.filter((row, number) => isIn(row) && !gone.has(number)));
+    },
+    close: async () => {},
+  };
+}
+
+export const jsonParquet = (): ParquetWriter => ({ stage: async () => jsonStage(), close: async () => {} });
+
+const totalsOf = (rows: readonly Row[]): Totals => ({ rows: rows.length, sum: setsumOfRows(rows) });
+
+/** Merges such files: the last row of each key, for all the changes of the others. */
+export const jsonMerge: MergeEngine = async (inputs, { keepAll }) => {
+  const rows = inputs.flatMap(({ body }) => decodeRows(body));
+  const last = new Map<string, Row>();
+  for (const row of rows.toSorted((a, b) => a.changedMs - b.changedMs || compareSequence(a.seq, b.seq))) {
+    last.set(row.key, { ...row, changes: row.changes + (last.get(row.key)?.changes ?? 0) });
+  }
+  const survivors = keepAll ? rows : [...last.values()];
+  return { outputs: [encodeRows(survivors)], read: totalsOf(rows), survivors: totalsOf(survivors) };
+};

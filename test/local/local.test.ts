@@ -4,13 +4,16 @@ import { existsSync, rmSync, statSync } from "node:fs";
 import { createServer } from "node:net";
 import type { AddressInfo } from "node:net";
 import { DynamoDBClient, DescribeTableCommand } from "@aws-sdk/client-dynamodb";
-import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from "vitest";
 import { readRunning, runningPath, type Running } from "../../local/running.ts";
 import { openS3Store } from "../../shared/aws/s3.ts";
+import { startDynoxide } from "../support/dynoxide.ts";
 import {
+  end,
   eventually,
   newDataDir,
   processesOf,
+  removeDataDirs,
   runScript,
   spawnVarve,
   startLocal,
@@ -18,6 +21,8 @@ import {
   workerdOf,
   type Started,
 } from "./system.ts";
+
+afterAll(removeDataDirs);
 
 const bytes = (text: string): Uint8Array => new TextEncoder().encode(text);
 const text = (body: Uint8Array | undefined): string => new TextDecoder().decode(body);
@@ -73,10 +78,7 @@ describe("a running system", () => {
   beforeAll(async () => {
     system = await startLocal(dataDir);
   });
-  afterAll(async () => {
-    await system.stop();
-    rmSync(dataDir, { recursive: true });
-  });
+  afterAll(() => system.stop());
 
   test("says on its first line, and in local.json, how to reach it", async () => {
     const { running } = system;
@@ -178,9 +180,6 @@ describe("from run to run", () => {
   afterEach(async () => {
     await system?.stop();
   });
-  afterAll(() => {
-    rmSync(dataDir, { recursive: true });
-  });
 
   test("write key, items, changelog and objects survive; SIGTERM leaves nothing running", async () => {
     system = await startLocal(dataDir);
@@ -234,6 +233,48 @@ describe("from run to run", () => {
   });
 });
 
+test("a run whose directory is removed ends, and does not disturb the next one there", async () => {
+  const dataDir = newDataDir();
+  const before = await startLocal(dataDir);
+  const ended = once(before.process, "exit");
+  rmSync(dataDir, { recursive: true, force: true });
+  const after = await startLocal(dataDir);
+  await ended;
+  expect(before.process.exitCode).toBe(1);
+  expect(before.stderr()).toContain(`${dataDir} was removed`);
+  expect(readRunning(dataDir)).toEqual(after.running);
+  expect(await serves(after.running, "removal")).toBe(true);
+  expect(await after.stop()).toBe(0);
+  expect(processesOf(dataDir).size).toBe(0);
+});
+
+test.each([300, 900, 1_500, 2_500])("a SIGTERM %d ms after the start leaves nothing running", async (ms) => {
+  const dataDir = newDataDir();
+  const child = spawnVarve(["local", "--port", "0", "--data", dataDir, "--json"]);
+  await new Promise((resolve) => setTimeout(resolve, ms));
+  const code = await end(child, "SIGTERM");
+  expect(processesOf(dataDir).size).toBe(0);
+  // Before its first line of code has run, the process has no way but the signal's own.
+  expect([0, null]).toContain(code);
+});
+
+test("a DynamoDB that the environment names is used, and left alone at the end", async () => {
+  const foreign = await startDynoxide("other");
+  const dataDir = newDataDir();
+  vi.stubEnv("DYNAMODB_ENDPOINT", foreign.endpoint);
+  try {
+    const { running, stop } = await startLocal(dataDir);
+    expect(running.dynamodb).toBe(foreign.endpoint);
+    expect(Object.keys(running.processes).toSorted()).toEqual(["compactor", "edge", "s3"]);
+    expect(await serves(running, "foreign")).toBe(true);
+    expect(await stop()).toBe(0);
+    expect((await fetch(foreign.endpoint)).status).toBeGreaterThan(0);
+  } finally {
+    vi.unstubAllEnvs();
+    await foreign.stop();
+  }
+});
+
 describe("for a person", () => {
   test("prints what to paste, and it works when pasted", async () => {
     const dataDir = newDataDir();
@@ -255,12 +296,10 @@ describe("for a person", () => {
       }
       await eventually("the live line", () => /events accepted · .*version \d+/.test(stderr));
     } finally {
-      child.kill("SIGINT");
-      await once(child, "exit");
+      await end(child, "SIGINT");
     }
     expect(child.exitCode).toBe(0);
     expect(processesOf(dataDir).size).toBe(0);
-    rmSync(dataDir, { recursive: true });
   });
 
   test("a busy port is named, with what to do", async () => {
@@ -274,7 +313,6 @@ describe("for a person", () => {
     expect(stderr).toContain(`Port ${port} is in use`);
     expect(stderr).toContain("--port");
     expect(stderr).not.toMatch(/^\s+at /m);
-    rmSync(dataDir, { recursive: true });
   });
 
   test.each([

@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { afterEach, expect, test } from "vitest";
 import { dynoxideBinary } from "../../local/dynamodb.ts";
+import type { LogLine } from "../../local/log-line.ts";
 import { startPart, type Part, type PartEvent, type PartSpec } from "../../local/part.ts";
 
 const parts: Part[] = [];
@@ -47,6 +48,16 @@ test("a part that cannot be found fails the start", async () => {
   await expect(part.ready).rejects.toMatchObject({ code: "part_failed" });
 });
 
+const saysOpened = (line: LogLine): boolean => line.kind === "record" && line.record["msg"] === "opened";
+
+test("a part may be ready when its log says so", async () => {
+  const { part, events } = start(`console.error('{"msg":"opened"}'); setInterval(()=>{},1e3)`, {
+    readiness: { by: "log", says: saysOpened },
+  });
+  await part.ready;
+  expect(events.map(({ event }) => event)).toEqual(["started", "line"]);
+});
+
 test("a part that dies when ready is started again, each time after a longer pause", async () => {
   const { part, events } = start("process.send({type:'ready'}); setTimeout(()=>process.exit(1),50)");
   await part.ready;
@@ -63,7 +74,9 @@ test("a part that ignores SIGTERM is killed when its time is up, with all it sta
   );
   await part.ready;
   const told = (): number[] =>
-    events.flatMap((event) => (event.event === "line" ? [Number(event.text)] : []));
+    events.flatMap((event) =>
+      event.event === "line" && event.line.kind === "text" ? [Number(event.line.text)] : [],
+    );
   await expect.poll(told).toHaveLength(1);
   await part.stop();
   expect(part.pid()).toBeUndefined();

@@ -1,7 +1,7 @@
 /** `varve local` as a user starts it, for tests: a process, its output, and all it ever started. */
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, readFileSync, readdirSync, realpathSync } from "node:fs";
+import { mkdtempSync, readFileSync, readdirSync, realpathSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
@@ -20,7 +20,17 @@ export type Started = {
   readonly stop: () => Promise<number | null>;
 };
 
-export const newDataDir = (): string => realpathSync(mkdtempSync(join(tmpdir(), "varve-local-")));
+const dataDirs: string[] = [];
+
+export function newDataDir(): string {
+  const dataDir = realpathSync(mkdtempSync(join(tmpdir(), "varve-local-")));
+  dataDirs.push(dataDir);
+  return dataDir;
+}
+
+export function removeDataDirs(): void {
+  for (const dataDir of dataDirs.splice(0)) rmSync(dataDir, { recursive: true, force: true });
+}
 
 export function spawnVarve(args: readonly string[]): ChildProcess {
   return spawn(process.execPath, [join(PROJECT, "cli", "main.ts"), ...args], {
@@ -76,17 +86,20 @@ export async function startLocal(dataDir: string, ...more: readonly string[]): P
       process: child,
       stderr: () => stderr,
       events,
-      stop: async () => {
-        if (child.exitCode === null && child.signalCode === null) {
-          child.kill("SIGTERM");
-          await once(child, "exit");
-        }
-        return child.exitCode;
-      },
+      stop: () => end(child, "SIGTERM"),
     };
   } finally {
     clearTimeout(tooLong);
   }
+}
+
+/** Ends the process unless it has ended; its exit code. */
+export async function end(child: ChildProcess, signal: NodeJS.Signals): Promise<number | null> {
+  if (child.exitCode === null && child.signalCode === null) {
+    child.kill(signal);
+    await once(child, "exit");
+  }
+  return child.exitCode;
 }
 
 /** Every live process that a supervisor of this directory has started, directly or not: pid and command. */
@@ -121,7 +134,7 @@ function readProc(pid: string, name: string): string {
 export async function eventually(
   what: string,
   holds: () => boolean | Promise<boolean>,
-  msMax = 20_000,
+  msMax = 40_000,
 ): Promise<void> {
   const untilMs = Date.now() + msMax;
   while (!(await holds())) {

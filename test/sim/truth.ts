@@ -38,7 +38,7 @@ export async function checkLog(store: ObjectStore, truth: Truth): Promise<string
       problems.push(`invariant ${invariant} is broken at version ${version}: ${what}`);
     }
     for (const action of commit.actions) {
-      if (!("add" in action)) continue;
+      if (!("add" in action) || !action.add.dataChange) continue;
       const file = await readFile(store, applied.snapshot, action.add.path, problems);
       for (const { key, changedMs } of file) {
         if (changedMs <= publishedMs) {
@@ -50,7 +50,21 @@ export async function checkLog(store: ObjectStore, truth: Truth): Promise<string
     snapshot = applied.snapshot;
   }
   checkRows(rows, truth, problems);
+  await checkLive(store, snapshot, truth, problems);
   return problems;
+}
+
+/** What stands after merging says the same. */
+async function checkLive(
+  store: ObjectStore,
+  snapshot: Snapshot | null,
+  truth: Truth,
+  problems: string[],
+): Promise<void> {
+  if (snapshot === null) return;
+  const rows: Row[] = [];
+  for (const path of snapshot.files.keys()) rows.push(...(await readFile(store, snapshot, path, problems)));
+  checkRows(rows, truth, problems);
 }
 
 /** A file's rows, which are what the log says of them, one a key. */
@@ -69,14 +83,16 @@ async function readFile(
   const rows = decodeRows(object.body);
   if (setsumOfRows(rows) !== file.totals.sum) problems.push(`${path} is not what the log says`);
   if (new Set(rows.map(({ key }) => key)).size !== rows.length) problems.push(`${path} holds a key twice`);
-  if (rows.some(({ changedMs }) => windowStartMs(0, changedMs) !== file.windowStartMs)) {
+  if (rows.some(({ changedMs }) => windowStartMs(file.level, changedMs) !== file.windowStartMs)) {
     problems.push(`${path} holds rows of another window`);
   }
   return rows;
 }
 
+type CheckedRow = Pick<Row, "key" | "op" | "shard" | "seq" | "changes" | "changedMs">;
+
 /** Each row stands for the changes of its key since the row before it: none is missing, and none comes twice. */
-function checkRows(rows: readonly Row[], truth: Truth, problems: string[]): void {
+export function checkRows(rows: readonly CheckedRow[], truth: Truth, problems: string[]): void {
   const byKey = Map.groupBy(rows, ({ key }) => key);
   for (const key of byKey.keys()) if (!truth.changes.has(key)) problems.push(`${key} was never written`);
   for (const [key, written] of truth.changes) {
@@ -100,6 +116,6 @@ function checkRows(rows: readonly Row[], truth: Truth, problems: string[]): void
 }
 
 /** The order in which a reader learns of changes. */
-const inReadingOrder = (a: Row, b: Row): number =>
+const inReadingOrder = (a: CheckedRow, b: CheckedRow): number =>
   a.changedMs - b.changedMs ||
   (a.shard < b.shard ? -1 : a.shard > b.shard ? 1 : compareSequence(a.seq, b.seq));

@@ -8,8 +8,11 @@ import type { Truth } from "./truth.ts";
 const OBJECTS = 8;
 const TTL = { Type: "Service", PrincipalId: "dynamodb.amazonaws.com" };
 
+/** What takes writes. */
+export type WriteTarget = Pick<FakeStreams, "write">;
+
 /** One write to the table; `truth` learns of it when the stream recorded it. */
-export function writeSomething(streams: FakeStreams, truth: Truth, random: Random): void {
+export function writeSomething(streams: WriteTarget, truth: Truth, random: Random): void {
   truth.writes += 1;
   const value = String(truth.writes);
   if (random.chance(0.5)) return writeObject(streams, truth, random, value);
@@ -26,7 +29,7 @@ export function writeSomething(streams: FakeStreams, truth: Truth, random: Rando
   record(streams, truth, pk, null, { ...removal(pk), userIdentity: TTL });
 }
 
-function writeObject(streams: FakeStreams, truth: Truth, random: Random, value: string): void {
+function writeObject(streams: WriteTarget, truth: Truth, random: Random, value: string): void {
   const pk = objectPk("shop", "users", `u${random.between(1, OBJECTS)}`);
   const stands = truth.objects.has(pk);
   if (stands && random.chance(0.1)) {
@@ -51,7 +54,7 @@ const event = (pk: string, eventName: string, value: string): RecordBody => ({
 
 const removal = (pk: string): RecordBody => ({ eventName: "REMOVE", dynamodb: { Keys: { pk: { S: pk } } } });
 
-function record(streams: FakeStreams, truth: Truth, pk: string, op: Op | null, body: RecordBody): void {
+function record(streams: WriteTarget, truth: Truth, pk: string, op: Op | null, body: RecordBody): void {
   const written = streams.write(pk, body);
   if (written === null || op === null) return;
   const key = JSON.stringify({ pk });

@@ -1,67 +1,50 @@
-/** As much of S3 as a reader needs (GET, ListObjectsV2), over a store in memory, for a program under test. */
-import { createServer } from "node:http";
-import type { AddressInfo } from "node:net";
-import type { ObjectStore } from "../../shared/store.ts";
-
-export type TestS3 = {
-  /** What the program's environment must say. */
-  readonly environment: Readonly<Record<string, string>>;
-  readonly stop: () => Promise<void>;
-};
+/** An S3 of one's own for a test: Miniflare's R2 over the S3 protocol, in memory, on a free port. */
+import { Miniflare } from "miniflare";
+import type { S3Config } from "../../shared/aws/s3.ts";
 
 const BUCKET = "changelog";
+const CREDENTIALS = { accessKeyId: "local", secretAccessKey: "secret" };
+const SCRIPT = `export default { fetch: () => new Response("", { status: 404 }) };`;
 
-export async function serveS3(store: ObjectStore): Promise<TestS3> {
-  const server = createServer((request, response) => {
-    const answer = async (): Promise<void> => {
-      const url = new URL(request.url ?? "/", "http://s3");
-      const key = decodeURIComponent(url.pathname.slice(BUCKET.length + 2));
-      if (key === "") {
-        const keys: string[] = [];
-        const prefix = url.searchParams.get("prefix") ?? "";
-        const after = url.searchParams.get("start-after") ?? undefined;
-        for await (const object of store.list(prefix, after)) {
-          keys.push(
-            `<Contents><Key>${object.key}</Key><Size>${object.sizeBytes}</Size><LastModified>2026-11-23T00:00:00.000Z</LastModified></Contents>`,
-          );
-        }
-        response.setHeader("content-type", "application/xml");
-        response.end(
-          `<?xml version="1.0"?><ListBucketResult><IsTruncated>false</IsTruncated>${keys.join("")}</ListBucketResult>`,
-        );
-        return;
-      }
-      const object = await store.get(key);
-      if (object === null) {
-        response.statusCode = 404;
-        response.setHeader("content-type", "application/xml");
-        response.end(`<?xml version="1.0"?><Error><Code>NoSuchKey</Code><Message>none</Message></Error>`);
-        return;
-      }
-      response.setHeader("etag", object.etag);
-      response.end(object.body);
-    };
-    answer().catch((error: unknown) => {
-      response.statusCode = 500;
-      response.end(String(error));
-    });
+export type TestS3 = { readonly config: S3Config; readonly stop: () => Promise<void> };
+
+/** @param prefix of every key, empty or ending with `/` */
+export async function startS3(prefix: string): Promise<TestS3> {
+  const miniflare = new Miniflare({
+    host: "127.0.0.1",
+    cf: false,
+    enableDevRegistry: false,
+    telemetry: { enabled: false },
+    workers: [
+      {
+        config: {
+          name: "s3",
+          compatibilityDate: "2026-10-01",
+          manifest: {
+            mainModule: "s3.mjs",
+            modulesRoot: import.meta.dirname,
+            modules: { "s3.mjs": { type: "esm", contents: SCRIPT } },
+          },
+          env: {
+            CHANGELOG: {
+              type: "r2",
+              name: BUCKET,
+              dev: { remote: false, experimentalS3Credentials: CREDENTIALS },
+            },
+          },
+        },
+      },
+    ],
   });
-  await new Promise<void>((resolve) => {
-    server.listen(0, "127.0.0.1", resolve);
-  });
-  const { port } = server.address() as AddressInfo;
+  const url = await miniflare.ready;
   return {
-    environment: {
-      VARVE_CHANGELOG: `s3://${BUCKET}`,
-      S3_ENDPOINT: `http://127.0.0.1:${port}`,
-      S3_REGION: "auto",
-      S3_ACCESS_KEY_ID: "local",
-      S3_SECRET_ACCESS_KEY: "local",
+    config: {
+      bucket: BUCKET,
+      prefix,
+      region: "auto",
+      endpoint: new URL("cdn-cgi/local/r2/s3", url).href,
+      credentials: CREDENTIALS,
     },
-    stop: () =>
-      new Promise((resolve) => {
-        server.closeAllConnections();
-        server.close(() => resolve());
-      }),
+    stop: () => miniflare.dispose(),
   };
 }

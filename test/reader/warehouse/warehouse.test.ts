@@ -186,7 +186,7 @@ describe.each(KINDS)("%s", (kind) => {
       Object.entries(first ?? {})
         .filter(([name]) => name.startsWith("aaa"))
         .map(([, value]) => value)
-        .toSorted(),
+        .toSorted((a, b) => Number(a) - Number(b)),
     ).toEqual([4, 5]);
     for (const name of Object.keys(first ?? {})) expect(Buffer.byteLength(name)).toBeLessThanOrEqual(63);
     expect(await world.query(`SELECT "名前", "größe" FROM shop._users`)).toEqual([{ 名前: "n", größe: "m" }]);

@@ -1,0 +1,132 @@
+/**
+ * Open-loop load: requests leave at a steady rate whether or not the earlier ones were answered, as real
+ * clients do, and latency counts from when a request should have left. Three rates, the last past
+ * saturation, where the edge is to shed and go on serving.
+ */
+import { Agent } from "node:http";
+import { postRaw, startCannedTable, startEdge } from "./edge.ts";
+import { trackBatch } from "./edge-bodies.ts";
+import type { BenchRow } from "./report.ts";
+import { quantile } from "./report.ts";
+
+const STEP_S = 6;
+/** Past this many unanswered requests the client itself would be what is measured. */
+const OPEN_MAX = 2_000;
+
+type Step = {
+  readonly answered: number;
+  readonly shed: number;
+  readonly failed: number;
+  /** Not even sent: too many were unanswered. */
+  readonly unsent: number;
+  readonly seconds: number;
+  readonly latenciesMs: readonly number[];
+};
+
+async function runStep(
+  agent: Agent,
+  url: string,
+  bodies: readonly string[],
+  perSecond: number,
+): Promise<Step> {
+  const latenciesMs: number[] = [];
+  let [answered, shed, failed, unsent, open] = [0, 0, 0, 0, 0];
+  const started = performance.now();
+  const pending: Promise<void>[] = [];
+
+  async function one(body: string, dueMs: number): Promise<void> {
+    open += 1;
+    try {
+      const { status } = await postRaw(agent, url, "/v1/batch", body);
+      if (status === 200) {
+        answered += 1;
+        latenciesMs.push(performance.now() - started - dueMs);
+      } else if (status === 503 || status === 429) shed += 1;
+      else failed += 1;
+    } catch {
+      failed += 1;
+    }
+    open -= 1;
+  }
+
+  const total = Math.round(perSecond * STEP_S);
+  for (let sent = 0; sent < total;) {
+    const dueCount = Math.min(total, Math.floor(((performance.now() - started) / 1000) * perSecond) + 1);
+    for (; sent < dueCount; sent++) {
+      if (open >= OPEN_MAX) unsent += 1;
+      else pending.push(one(bodies[sent % bodies.length] ?? "", (sent * 1000) / perSecond));
+    }
+    await new Promise((resolve) => setTimeout(resolve, 2));
+  }
+  await Promise.all(pending);
+  return { answered, shed, failed, unsent, seconds: (performance.now() - started) / 1000, latenciesMs };
+}
+
+function rowsOf(name: string, perSecond: number, step: Step): BenchRow[] {
+  const row = (what: string, value: number, unit: string, limit: number | null = null): BenchRow => ({
+    name: `${name} load, ${what}`,
+    value,
+    unit,
+    limit,
+    ratio: null,
+  });
+  return [
+    row("offered", perSecond, "requests/s"),
+    row("achieved", step.answered / step.seconds, "requests/s"),
+    row("p50", quantile(step.latenciesMs, 0.5), "ms"),
+    row("p99", quantile(step.latenciesMs, 0.99), "ms"),
+    row("p99.9", quantile(step.latenciesMs, 0.999), "ms"),
+    row("shed with 429 or 503", step.shed, "requests"),
+    row("kept back, unanswered ones being too many", step.unsent, "requests"),
+    row("errors", step.failed, "requests", 0),
+  ];
+}
+
+/** What the edge answers a second when as many clients as it likes wait for their answers. */
+async function capacity(agent: Agent, url: string, bodies: readonly string[]): Promise<number> {
+  const started = performance.now();
+  let done = 0;
+  const lane = async (): Promise<void> => {
+    while (performance.now() - started < 3_000) {
+      await postRaw(agent, url, "/v1/batch", bodies[done % bodies.length] ?? "");
+      done += 1;
+    }
+  };
+  await Promise.all(Array.from({ length: 16 }, lane));
+  return done / ((performance.now() - started) / 1000);
+}
+
+/** Half a minute. Batches of 100 events at a third of what the edge can, at two thirds, and at three times. */
+export async function benchEdgeLoad(): Promise<BenchRow[]> {
+  const table = await startCannedTable();
+  const edge = await startEdge(table.endpoint);
+  const agent = new Agent({ keepAlive: true, maxSockets: 512 });
+  const bodies = Array.from({ length: 20 }, (_, index) => trackBatch(index).body);
+  try {
+    const canPerSecond = await capacity(agent, edge.url, bodies);
+    const rates = [
+      ["light", canPerSecond / 3],
+      ["heavy", (canPerSecond * 2) / 3],
+      ["past saturation", canPerSecond * 3],
+    ] as const;
+    const rows: BenchRow[] = [
+      {
+        name: "edge capacity, closed loop",
+        value: canPerSecond,
+        unit: "requests/s",
+        limit: null,
+        ratio: null,
+      },
+    ];
+    for (const [name, perSecond] of rates) {
+      rows.push(...rowsOf(name, perSecond, await runStep(agent, edge.url, bodies, perSecond)));
+    }
+    const after = await runStep(agent, edge.url, bodies, canPerSecond / 3);
+    rows.push(...rowsOf("light again, after saturation", canPerSecond / 3, after));
+    return rows;
+  } finally {
+    agent.destroy();
+    await edge.stop();
+    table.stop();
+  }
+}

@@ -1,0 +1,60 @@
+/** `npm run bench [-- edge | compactor | freshness | since] [--json]`: measures, and never fails on a timing. */
+import { parseArgs } from "node:util";
+import { describeError } from "../shared/errors.ts";
+import type { BenchRow } from "./report.ts";
+import { rowJson, table } from "./report.ts";
+
+type Bench = (progress: (what: string) => void) => Promise<readonly BenchRow[]>;
+
+const BENCHES: Readonly<Record<string, () => Promise<Bench>>> = {
+  edge: async () => {
+    const [{ benchEdge }, { benchEdgeLoad }] = await Promise.all([
+      import("./edge.ts"),
+      import("./edge-load.ts"),
+    ]);
+    return async (progress) => {
+      progress("a core's work, half a minute");
+      const rows = await benchEdge();
+      progress("load, half a minute");
+      return [...rows, ...(await benchEdgeLoad())];
+    };
+  },
+  compactor: async () => (await import("./compactor.ts")).benchCompactor,
+  freshness: async () => (await import("./freshness.ts")).benchFreshness,
+  since: async () => (await import("./since.ts")).benchSince,
+};
+
+function misuse(what: string): never {
+  console.error(`bench: ${what}\n  npm run bench [-- ${Object.keys(BENCHES).join(" | ")}] [--json]`);
+  process.exit(2);
+}
+
+function argumentsOf(argv: string[]): { readonly names: readonly string[]; readonly json: boolean } {
+  try {
+    const { values, positionals } = parseArgs({
+      args: argv,
+      options: { json: { type: "boolean" } },
+      allowPositionals: true,
+    });
+    return { names: positionals, json: values.json === true };
+  } catch (error) {
+    return misuse(error instanceof Error ? error.message : String(error));
+  }
+}
+
+const { names, json } = argumentsOf(process.argv.slice(2));
+for (const name of names) if (!(name in BENCHES)) misuse(`there is no bench ${JSON.stringify(name)}`);
+try {
+  const rows: BenchRow[] = [];
+  for (const [name, load] of Object.entries(BENCHES)) {
+    if (names.length > 0 && !names.includes(name)) continue;
+    const bench = await load();
+    const measured = await bench((what) => console.error(`${name}: ${what}`));
+    if (json) for (const row of measured) console.log(rowJson(row));
+    rows.push(...measured);
+  }
+  if (!json) console.log(table(rows));
+} catch (error) {
+  console.error(`bench: it could not run: ${describeError(error)}`);
+  process.exitCode = 1;
+}

@@ -1,0 +1,100 @@
+/** Where sources are kept: Workers KV, through wrangler in production, or this machine's own. */
+import { execFile } from "node:child_process";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import { VarveError } from "../shared/errors.ts";
+
+export type SourceStore = {
+  readonly get: (key: string) => Promise<string | null>;
+  readonly put: (key: string, value: string) => Promise<void>;
+  readonly remove: (key: string) => Promise<void>;
+  /** The keys that begin with `prefix`, sorted. */
+  readonly list: (prefix: string) => Promise<readonly string[]>;
+  readonly close: () => Promise<void>;
+};
+
+const PROJECT = join(import.meta.dirname, "..");
+const WRANGLER = join(PROJECT, "node_modules/wrangler/bin/wrangler.js");
+const run = promisify(execFile);
+
+/** Wrangler asks Cloudflare, or with `persistTo` a folder of this machine. */
+export type WranglerPlace =
+  | { readonly kind: "remote"; readonly environment: string }
+  | { readonly kind: "folder"; readonly persistTo: string };
+
+export function openWranglerStore(place: WranglerPlace): SourceStore {
+  const where =
+    place.kind === "remote"
+      ? ["--remote", "--env", place.environment]
+      : ["--local", "--persist-to", place.persistTo, "--env", ""];
+
+  async function wrangler(args: readonly string[]): Promise<string> {
+    try {
+      const options = { cwd: PROJECT, env: { ...process.env, WRANGLER_SEND_METRICS: "false" } };
+      const words = [WRANGLER, "kv", "key", ...args, "--binding", "SOURCES", ...where];
+      const { stdout } = await run(process.execPath, words, options);
+      return stdout;
+    } catch (error) {
+      const { stderr = "" } = error as { readonly stderr?: string };
+      const reason = /ERROR[^\n]*?\s{1}(.+)/.exec(stderr)?.[1] ?? "see its output above";
+      throw new VarveError(
+        "wrangler_failed",
+        `wrangler could not reach the sources: ${reason}`,
+        "`npx wrangler login`, and check the KV namespace's id in wrangler.toml.",
+        error,
+      );
+    }
+  }
+
+  async function list(prefix: string): Promise<readonly string[]> {
+    const names = JSON.parse(await wrangler(["list", "--prefix", prefix])) as readonly {
+      readonly name: string;
+    }[];
+    return names.map(({ name }) => name).toSorted();
+  }
+  return {
+    list,
+    // `get` of a key that is absent answers in words, not by its exit code.
+    get: async (key) => {
+      const present = await list(key);
+      return present.includes(key) ? (await wrangler(["get", key, "--text"])).replace(/\n$/, "") : null;
+    },
+    put: async (key, value) => {
+      await wrangler(["put", key, value]);
+    },
+    remove: async (key) => {
+      await wrangler(["delete", key]);
+    },
+    close: async () => undefined,
+  };
+}
+
+/** The KV that `varve local` keeps under its data folder, whether it runs or not. */
+export async function openLocalStore(dataDir: string): Promise<SourceStore> {
+  const { Miniflare } = await import("miniflare");
+  const miniflare = new Miniflare({
+    resourcePersistencePath: join(dataDir, "kv"),
+    workers: [
+      {
+        config: {
+          name: "sources",
+          compatibilityDate: "2026-10-01",
+          manifest: {
+            mainModule: "worker.mjs",
+            modulesRoot: PROJECT,
+            modules: { "worker.mjs": { type: "esm", contents: "export default {}" } },
+          },
+          env: { SOURCES: { type: "kv", id: "SOURCES" } },
+        },
+      },
+    ],
+  });
+  const kv = await miniflare.getKVNamespace("SOURCES");
+  return {
+    get: (key) => kv.get(key, "text"),
+    put: (key, value) => kv.put(key, value),
+    remove: (key) => kv.delete(key),
+    list: async (prefix) => (await kv.list({ prefix })).keys.map(({ name }) => name).toSorted(),
+    close: () => miniflare.dispose(),
+  };
+}

@@ -1,0 +1,35 @@
+/**
+ * POST, and the answer's text, over kept connections. GetRecords answers are megabytes of text: node:http hands
+ * them over at less than half of what fetch costs, which passes every chunk through a web stream.
+ */
+import { Agent as HttpAgent, request as httpRequest } from "node:http";
+import { Agent as HttpsAgent, request as httpsRequest } from "node:https";
+
+export type Answer = { readonly status: number; readonly text: string };
+
+export type Post = (
+  url: string,
+  headers: Readonly<Record<string, string>>,
+  body: string,
+  signal: AbortSignal,
+) => Promise<Answer>;
+
+export function openPost(): Post {
+  const http = new HttpAgent({ keepAlive: true });
+  const https = new HttpsAgent({ keepAlive: true });
+  return (url, headers, body, signal) =>
+    new Promise((resolve, reject) => {
+      const secure = url.startsWith("https:");
+      const send = secure ? httpsRequest : httpRequest;
+      const options = { method: "POST", headers, signal, agent: secure ? https : http };
+      const request = send(url, options, (response) => {
+        let text = "";
+        response.setEncoding("utf8");
+        response.on("data", (chunk: string) => (text += chunk));
+        response.on("end", () => resolve({ status: response.statusCode ?? 0, text }));
+        response.on("error", reject);
+      });
+      request.on("error", reject);
+      request.end(body);
+    });
+}

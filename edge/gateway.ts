@@ -1,0 +1,293 @@
+/** One request, from its bytes to its answer; and one batch of the queue, from its messages to the tables. */
+import { createDynamo } from "../shared/aws/dynamodb.ts";
+import type { Clock } from "../shared/clock.ts";
+import { mayNeedCleaning, isJsonObject, parseJson } from "../shared/json.ts";
+import { answerAccepted, answerRefused } from "./answer.ts";
+import { authorise, limitRate } from "./authority.ts";
+import type { Authorised } from "./authority.ts";
+import { drainBody, readBody } from "./body.ts";
+import type { BodyText } from "./body.ts";
+import { BREAKER_LIMITS, createBreaker, ONLY_REGION_LIMITS } from "./breaker.ts";
+import { parseConfig } from "./config.ts";
+import type { Bindings, Config } from "./config.ts";
+import { ingest, refused, REQUEST_LIMITS } from "./ingest.ts";
+import type { Call, Ingested, Refused, Rejection } from "./ingest.ts";
+import { eventPuts, rejectedPut } from "./items.ts";
+import type { Stamp } from "./items.ts";
+import { createLoad, LOAD_LIMITS } from "./load.ts";
+import type { Lease, Load } from "./load.ts";
+import { mergeObjects, objectUpdates } from "./objects.ts";
+import { positionOf, routeOf } from "./regions.ts";
+import type { Route } from "./regions.ts";
+import { drainDelayS, unpackSpill } from "./spill.ts";
+import { storeWork } from "./store.ts";
+import type { Site, StoreOutcome } from "./store.ts";
+import { TABLE_LIMITS, writeTable } from "./table.ts";
+import type { TableWork, Unwritable } from "./table.ts";
+
+/** What an isolate keeps between requests. */
+type Isolate = {
+  readonly config: Config;
+  readonly sites: readonly Site[];
+  readonly load: Load;
+};
+
+const DYNAMO_TIMEOUT_MS = 2_500;
+const isolates = new WeakMap<Bindings, Isolate>();
+
+function isolateOf(bindings: Bindings): Isolate {
+  const known = isolates.get(bindings);
+  if (known !== undefined) return known;
+  const config = parseConfig(bindings);
+  const { accessKeyId, secretAccessKey, sessionToken } = config;
+  const credentials = { accessKeyId, secretAccessKey, sessionToken };
+  const only = config.regions.length === 1 && bindings.SPILL === undefined;
+  const sites = config.regions.map((region) => ({
+    region,
+    breaker: createBreaker(only ? ONLY_REGION_LIMITS : BREAKER_LIMITS),
+    dynamo: createDynamo({
+      endpoint: region.endpoint,
+      region: region.awsRegion ?? region.name,
+      credentials: () => credentials,
+      timeoutMs: DYNAMO_TIMEOUT_MS,
+    }),
+  }));
+  const isolate = { config, sites, load: createLoad(LOAD_LIMITS) };
+  isolates.set(bindings, isolate);
+  return isolate;
+}
+
+const notJson = refused(400, "not_json", "the body is not JSON", "send one JSON object, in UTF-8");
+const tooDeep = refused(400, "too_deep", "the body nests too deep to read", "flatten it");
+const busy = refused(503, "busy", "the gateway has too much to do", "send it again later");
+const rateLimited = refused(
+  429,
+  "rate_limited",
+  "the source sends more than its rate limit allows",
+  "wait as Retry-After says, and send it again",
+);
+const strayHome = refused(
+  503,
+  "no_home_region",
+  "the source's home is no region of this gateway",
+  "set its home to one of REGIONS: varve sources add --home",
+);
+
+type Parsed = {
+  readonly kind: "parsed";
+  readonly body: unknown;
+  readonly dirty: boolean;
+  readonly sent: Uint8Array;
+};
+
+function parseBody({ text, sent }: BodyText): Parsed | Refused {
+  try {
+    return { kind: "parsed", body: parseJson(text), dirty: mayNeedCleaning(text), sent };
+  } catch (error) {
+    return error instanceof RangeError ? tooDeep : notJson;
+  }
+}
+
+/** How much the request asks of its source's rate, before any of it is looked at. */
+function countOf(body: unknown): number {
+  const list = isJsonObject(body) ? (body["batch"] ?? body["objects"]) : body;
+  return Array.isArray(list) ? Math.max(1, list.length) : 1;
+}
+
+async function workOf(ingested: Ingested, stamp: Stamp, objectsTable: string): Promise<TableWork> {
+  const putOf = eventPuts(stamp);
+  const puts = ingested.events.map(({ event, body, index }) => putOf(event, body, index));
+  for (const rejection of ingested.rejected) puts.push(await rejectedPut(rejection, stamp));
+  if (ingested.objects.length === 0) return { puts, updates: [] };
+  const updates = mergeObjects(ingested.objects).flatMap((object) =>
+    objectUpdates(objectsTable, stamp.source, object),
+  );
+  return { puts, updates };
+}
+
+/** What the table refused for good, with what it was that was refused. */
+function rejectionsOf(ingested: Ingested, unwritable: readonly Unwritable[]): readonly Rejection[] {
+  const objects = new Map(ingested.objects.map((object) => [object.index, object] as const));
+  const events = new Map(ingested.events.map(({ index, event }) => [index, event] as const));
+  return unwritable.map(({ index, message }) => {
+    const [object, event] = [objects.get(index), events.get(index)];
+    return {
+      index,
+      messageId: event?.messageId ?? object?.id ?? null,
+      code: "refused_by_table",
+      message: `the table refused it for good: ${message}`,
+      event:
+        event?.record ??
+        (object && { collection: object.collection, id: object.id, properties: object.properties }),
+    };
+  });
+}
+
+/** Whole seconds, spread out so that clients do not come back all at once. */
+const retryAfterS = (clock: Clock): number => 1 + Math.floor(clock.random() * 5);
+
+const log = (at: string, reason: string): void =>
+  console.error(JSON.stringify({ level: "error", at, reason }));
+
+function answerStored(
+  request: Request,
+  call: Call,
+  ingested: Ingested,
+  refusals: readonly Rejection[],
+  outcome: StoreOutcome,
+  clock: Clock,
+): Response {
+  if (outcome.kind === "too_many_objects") {
+    const message = `the request writes more than ${outcome.objectsMax} objects`;
+    return answerRefused(request, refused(413, "too_many_objects", message, "send fewer in one request"));
+  }
+  if (outcome.kind === "unavailable") {
+    log("table", outcome.reason);
+    const code = outcome.throttled ? "throttled" : "unavailable";
+    const message = "the events are not durable yet";
+    const retry = refused(503, code, message, "send them again: nothing is counted twice");
+    return answerRefused(request, retry, retryAfterS(clock));
+  }
+  const rejected = [...ingested.rejected, ...refusals].toSorted((a, b) => a.index - b.index);
+  const [first] = rejected;
+  if (call.kind === "single" && first !== undefined) {
+    return answerRefused(
+      request,
+      refused(400, first.code, first.message, "mend the event and send it again"),
+    );
+  }
+  const accepted = ingested.total - new Set(rejected.map(({ index }) => index)).size;
+  return answerAccepted(request, accepted, rejected);
+}
+
+async function take(
+  call: Call,
+  request: Request,
+  parsed: Parsed,
+  authorised: Authorised,
+  isolate: Isolate,
+  bindings: Bindings,
+  clock: Clock,
+): Promise<Response> {
+  const { source, rulesOf } = authorised;
+  const { sites } = isolate;
+  // Asking the platform where the client is costs; one region needs no answer.
+  const position = sites.length > 1 ? positionOf(request.cf) : null;
+  const route: Route<Site> | null = routeOf(source, sites, position);
+  if (route === null) return answerRefused(request, strayHome, retryAfterS(clock));
+  const receivedAtMs = clock.nowMs();
+  const ingested = ingest(call, parsed.body, {
+    receivedAtMs,
+    receivedAt: new Date(receivedAtMs).toISOString(),
+    skewMaxMs: isolate.config.skewMaxMs,
+    newId: () => clock.uuid(),
+    dirty: parsed.dirty,
+    rules: rulesOf({
+      ip: request.headers.get("CF-Connecting-IP"),
+      userAgent: request.headers.get("User-Agent"),
+    }),
+  });
+  if (ingested.kind === "refused") return answerRefused(request, ingested);
+  const expiresAtS = Math.ceil(receivedAtMs / 1000) + isolate.config.dedupeS;
+  const stamp: Stamp = { source: source.id, receivedAtMs, expiresAtS };
+  const work = await workOf(ingested, stamp, route.objects.region.table);
+  const queue = bindings.SPILL ?? null;
+  let outcome = await storeWork(route, work, queue, clock);
+  if (outcome.kind !== "durable" || outcome.unwritable.length === 0) {
+    return answerStored(request, call, ingested, [], outcome, clock);
+  }
+  const refusals = rejectionsOf(ingested, outcome.unwritable);
+  const puts = await Promise.all(refusals.map((refusal) => rejectedPut(refusal, stamp)));
+  outcome = await storeWork(route, { puts, updates: [] }, queue, clock);
+  return answerStored(request, call, ingested, refusals, outcome, clock);
+}
+
+async function handle(
+  call: Call,
+  request: Request,
+  isolate: Isolate,
+  lease: Lease,
+  bindings: Bindings,
+  clock: Clock,
+): Promise<Response> {
+  const read = await readBody(request);
+  if (read.kind === "refused") return answerRefused(request, read);
+  // Only now is it known what a compressed body holds.
+  if (!lease.hold(read.text.length)) return answerRefused(request, busy, retryAfterS(clock));
+  const parsed = parseBody(read);
+  if (parsed.kind === "refused") return answerRefused(request, parsed);
+  const authorised = await authorise(request, parsed.body, parsed.sent, bindings, clock);
+  if (authorised.kind === "refused") {
+    return answerRefused(request, authorised, authorised.status === 503 ? retryAfterS(clock) : undefined);
+  }
+  const limited = await limitRate(authorised, countOf(parsed.body), bindings, clock);
+  if (limited.kind === "limited") {
+    const response = answerRefused(request, rateLimited, limited.waitMs / 1000);
+    const resetS = Math.ceil((clock.nowMs() + limited.waitMs) / 1000);
+    response.headers.set("X-RateLimit-Reset", String(resetS));
+    return response;
+  }
+  return take(call, request, parsed, authorised, isolate, bindings, clock);
+}
+
+/** Throws a VarveError that names the bindings at fault, if any is. */
+export function checkBindings(bindings: Bindings): void {
+  isolateOf(bindings);
+}
+
+/** A body whose length is not told may be as long as they come. */
+function bytesOf(request: Request): number {
+  const told = Number(request.headers.get("Content-Length") ?? REQUEST_LIMITS.bytesMax);
+  return Math.min(REQUEST_LIMITS.bytesMax, Number.isFinite(told) ? told : REQUEST_LIMITS.bytesMax);
+}
+
+/** Answers a request that sends events or objects. Past what an isolate can hold, it sheds. */
+export async function handleCall(
+  call: Call,
+  request: Request,
+  bindings: Bindings,
+  clock: Clock,
+): Promise<Response> {
+  const isolate = isolateOf(bindings);
+  const lease = isolate.load.take(bytesOf(request), clock.nowMs());
+  if (lease === null) {
+    await drainBody(request);
+    return answerRefused(request, busy, retryAfterS(clock));
+  }
+  try {
+    return await handle(call, request, isolate, lease, bindings, clock);
+  } finally {
+    lease.release();
+  }
+}
+
+async function drainMessage(message: Message, isolate: Isolate, clock: Clock): Promise<void> {
+  const unpacked = unpackSpill(message.body);
+  const site = isolate.sites.find(({ region }) => region.name === unpacked?.region);
+  if (unpacked === null || site === undefined) {
+    log("queue", unpacked === null ? "a message is none of ours" : `no region ${unpacked.region}`);
+    message.retry({ delaySeconds: drainDelayS(message.attempts) });
+    return;
+  }
+  const table = {
+    dynamo: site.dynamo,
+    name: site.region.table,
+    clock,
+    limits: TABLE_LIMITS,
+    budget: { left: 1_000 },
+  };
+  const outcome = await writeTable(table, unpacked.work);
+  const refusedCount = outcome.unwritable.length;
+  if (outcome.failure === null && refusedCount === 0) {
+    message.ack();
+    return;
+  }
+  log("queue", outcome.failure?.reason ?? `the table refused ${refusedCount} for good`);
+  message.retry({ delaySeconds: drainDelayS(message.attempts) });
+}
+
+/** Drains the spill queue. What never drains ends in the dead-letter queue, which loses nothing either. */
+export async function drainQueue(batch: MessageBatch, bindings: Bindings, clock: Clock): Promise<void> {
+  const isolate = isolateOf(bindings);
+  for (const message of batch.messages) await drainMessage(message, isolate, clock);
+}

@@ -1,0 +1,99 @@
+/**
+ * What a source asks of its events, past what every event must be: its tracking plan, its clients' IP
+ * address, its bots. Compiled once a source; pure.
+ */
+import { Validator } from "@cfworker/json-schema";
+import type { Schema } from "@cfworker/json-schema";
+import type { NormalEvent, Reason } from "../shared/event.ts";
+import { isJsonObject } from "../shared/json.ts";
+import type { JsonObject } from "../shared/json.ts";
+import type { Source, TrackingPlan } from "./sources.ts";
+
+/** What the connection says of the client. */
+export type Client = { readonly ip: string | null; readonly userAgent: string | null };
+
+export type Verdict =
+  | { readonly kind: "accepted"; readonly flags: readonly string[]; readonly violations: readonly string[] }
+  | { readonly kind: "rejected"; readonly reason: Reason };
+
+/** May change the event's record; says what to flag in it. */
+export type Rules = (event: NormalEvent) => Verdict;
+
+const BOT =
+  /bot\b|bot\/|crawl|spider|slurp|headless|lighthouse|pingdom|uptime|facebookexternalhit|preview|phantomjs/i;
+
+/** Events of a batch mostly come from one device: the last answer serves again. */
+function createBotTest(): (userAgent: string) => boolean {
+  let last = "";
+  let lastIsBot = false;
+  return (userAgent) => {
+    if (userAgent !== last) {
+      last = userAgent;
+      lastIsBot = BOT.test(userAgent);
+    }
+    return lastIsBot;
+  };
+}
+
+function applyIp(record: JsonObject, policy: Source["ip"], client: Client): void {
+  const context = isJsonObject(record["context"]) ? record["context"] : {};
+  const direct = policy === "keep" && context["direct"] === true;
+  if (policy === "remove" && "ip" in context) record["context"] = { ...context, ip: undefined };
+  if (policy !== "fill" && !direct) return;
+  if (client.ip !== null && context["ip"] === undefined) record["context"] = { ...context, ip: client.ip };
+}
+
+type Plan = (event: NormalEvent) => readonly string[];
+
+const VIOLATIONS_MAX = 10;
+
+function compilePlan(plan: TrackingPlan): Plan {
+  const validators = new Map(
+    Object.entries(plan.events).map(([name, schema]) => [
+      name,
+      new Validator(schema as Schema, "2020-12", false),
+    ]),
+  );
+  return (event) => {
+    const name = event.type === "track" ? event.name : event.type;
+    const validator = validators.get(name ?? "");
+    if (validator === undefined) {
+      const unplanned = event.type === "track" && plan.unplanned === "violation";
+      return unplanned ? [`${name ?? "the event"} is not in the tracking plan`] : [];
+    }
+    const { record, type } = event;
+    const subject = record[type === "identify" || type === "group" ? "traits" : "properties"] ?? {};
+    const { valid, errors } = validator.validate(subject);
+    if (valid) return [];
+    return errors
+      .slice(-VIOLATIONS_MAX)
+      .map(({ instanceLocation, error }) => `${instanceLocation}: ${error}`);
+  };
+}
+
+const NONE: readonly string[] = [];
+const BOT_FLAG: readonly string[] = ["bot"];
+const PLAN_FLAG = "plan_violation";
+const ACCEPTED: Verdict = { kind: "accepted", flags: NONE, violations: NONE };
+
+export type CompiledSource = (client: Client) => Rules;
+
+export function compileSource(source: Source): CompiledSource {
+  const isBot = createBotTest();
+  const plan = source.plan === undefined ? null : compilePlan(source.plan);
+
+  return (client) => (event) => {
+    const { record } = event;
+    const context = record["context"] as JsonObject;
+    if (source.ip !== "keep" || context["direct"] === true) applyIp(record, source.ip, client);
+    const userAgent = context["userAgent"] ?? client.userAgent;
+    const bot = typeof userAgent === "string" && isBot(userAgent);
+    const violations = plan === null ? NONE : plan(event);
+    if (violations.length === 0) return bot ? { ...ACCEPTED, flags: BOT_FLAG } : ACCEPTED;
+    if (source.plan?.onViolation === "reject") {
+      const message = `the event breaks its tracking plan: ${violations.join("; ")}`;
+      return { kind: "rejected", reason: { code: PLAN_FLAG, message } };
+    }
+    return { kind: "accepted", flags: bot ? [...BOT_FLAG, PLAN_FLAG] : [PLAN_FLAG], violations };
+  };
+}

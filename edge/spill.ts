@@ -1,0 +1,118 @@
+/**
+ * The spill queue: what a region would not take waits in Cloudflare Queues, which is durable, until the same
+ * worker drains it into that region's table.
+ *
+ * - A message is JSON text of `{v: 1, region, puts?, updates?}`, under the platform's 128 KB.
+ * - Draining twice changes nothing: items are put whole, objects updated on their condition.
+ */
+import * as z from "zod";
+import type { TableWork } from "./table.ts";
+
+const MESSAGE = z.object({
+  v: z.literal(1),
+  region: z.string(),
+  puts: z.array(z.string()).default([]),
+  updates: z.array(z.object({ set: z.string(), fill: z.string() })).default([]),
+});
+
+/** The platform's limits are 128 KB a message, 256 KB and 100 messages a call; sizes here are UTF-8. */
+const MESSAGE_BYTES_MAX = 120_000;
+const CALL_BYTES_MAX = 240_000;
+const CALL_MESSAGES_MAX = 100;
+
+type Piece = {
+  readonly bytes: number;
+  readonly put?: string;
+  readonly update?: { set: string; fill: string };
+};
+type Message = { readonly text: string; readonly bytes: number };
+
+export type Packed =
+  /** Each element is one call of sendBatch. */
+  | { readonly kind: "packed"; readonly calls: readonly (readonly string[])[] }
+  | { readonly kind: "too_large" };
+
+const encoder = new TextEncoder();
+const bytesOf = (text: string): number => encoder.encode(text).length;
+
+function groups<T extends { readonly bytes: number }>(
+  items: readonly T[],
+  bytesMax: number,
+  itemsMax: number,
+): T[][] {
+  const result: T[][] = [];
+  let group: T[] = [];
+  let bytes = 0;
+  for (const item of items) {
+    if (group.length > 0 && (bytes + item.bytes > bytesMax || group.length >= itemsMax)) {
+      result.push(group);
+      group = [];
+      bytes = 0;
+    }
+    group.push(item);
+    bytes += item.bytes;
+  }
+  if (group.length > 0) result.push(group);
+  return result;
+}
+
+export function packSpill(region: string, work: TableWork): Packed {
+  const pieces: Piece[] = [
+    ...work.puts.map(({ text }) => ({ put: text, bytes: bytesOf(JSON.stringify(text)) + 1 })),
+    ...work.updates.map(({ set, fill }) => ({
+      update: { set, fill },
+      bytes: bytesOf(JSON.stringify({ set, fill })) + 1,
+    })),
+  ];
+  if (pieces.some(({ bytes }) => bytes > MESSAGE_BYTES_MAX)) return { kind: "too_large" };
+  const messages: Message[] = groups(pieces, MESSAGE_BYTES_MAX, Number.POSITIVE_INFINITY).map((group) => {
+    const puts = group.flatMap(({ put }) => put ?? []);
+    const updates = group.flatMap(({ update }) => update ?? []);
+    const text = JSON.stringify({ v: 1, region, puts, updates });
+    return { text, bytes: bytesOf(text) };
+  });
+  const calls = groups(messages, CALL_BYTES_MAX, CALL_MESSAGES_MAX);
+  return { kind: "packed", calls: calls.map((call) => call.map(({ text }) => text)) };
+}
+
+export type SpillQueue = {
+  readonly sendBatch: (messages: Iterable<{ body: string; contentType: "text" }>) => Promise<unknown>;
+};
+
+/** True once all of it is in the queue. */
+export async function spill(queue: SpillQueue | null, region: string, work: TableWork): Promise<boolean> {
+  if (queue === null) return false;
+  const packed = packSpill(region, work);
+  if (packed.kind === "too_large") return false;
+  try {
+    for (const call of packed.calls) {
+      await queue.sendBatch(call.map((body) => ({ body, contentType: "text" })));
+    }
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+export type Unpacked = { readonly region: string; readonly work: TableWork };
+
+/** Null for a message that is none of ours. */
+export function unpackSpill(body: unknown): Unpacked | null {
+  if (typeof body !== "string") return null;
+  try {
+    const { region, puts, updates } = MESSAGE.parse(JSON.parse(body));
+    const work = {
+      puts: puts.map((text) => ({ text, index: null })),
+      updates: updates.map(({ set, fill }) => ({ set, fill, indexes: [] })),
+    };
+    return { region, work };
+  } catch {
+    return null;
+  }
+}
+
+const DELAY_MAX_S = 600;
+
+/** How long a message that could not be drained waits before it is tried again. */
+export const drainDelayS = (attempts: number): number =>
+  Math.min(DELAY_MAX_S, 5 * 2 ** Math.min(attempts, 10));

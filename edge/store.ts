@@ -1,0 +1,116 @@
+/**
+ * Where a request's writes go, until each is durable somewhere: the nearest region, the next, the queue.
+ *
+ * - Events may stand in any region, unless their source is pinned; objects only in the source's home, since
+ *   two homes would be two truths.
+ * - What a region took is not sent to the next one.
+ */
+import type { DynamoClient } from "../shared/aws/dynamodb.ts";
+import type { Clock } from "../shared/clock.ts";
+import type { Breaker } from "./breaker.ts";
+import type { Region, Route } from "./regions.ts";
+import { spill } from "./spill.ts";
+import type { SpillQueue } from "./spill.ts";
+import { BATCH_MAX, TABLE_LIMITS, writeTable } from "./table.ts";
+import type { CallBudget, TableOutcome, TableWork, Unwritable } from "./table.ts";
+
+export type Site = { readonly region: Region; readonly dynamo: DynamoClient; readonly breaker: Breaker };
+
+export type StoreOutcome =
+  | { readonly kind: "durable"; readonly unwritable: readonly Unwritable[] }
+  | { readonly kind: "unavailable"; readonly reason: string; readonly throttled: boolean }
+  /** More objects than one request's subrequests allow, and no queue to take the rest. */
+  | { readonly kind: "too_many_objects"; readonly objectsMax: number };
+
+/** The platform allows a request 1,000 subrequests; KV and the queue need some too. */
+const CALLS_MAX = 900;
+/** Where a write can still go elsewhere, it does not wait long. */
+const ELSEWHERE_MS = 3_000;
+
+type Effort = { readonly clock: Clock; readonly budget: CallBudget };
+
+const isEmpty = (work: TableWork): boolean => work.puts.length === 0 && work.updates.length === 0;
+
+const skipped = (work: TableWork, region: string): TableOutcome => ({
+  unwritable: [],
+  left: work,
+  failure: { reason: `region ${region} is out`, throttled: false },
+});
+
+async function writeSite(
+  effort: Effort,
+  site: Site,
+  work: TableWork,
+  elsewhere: boolean,
+  callsAtOnce: number,
+): Promise<TableOutcome> {
+  const { clock, budget } = effort;
+  if (isEmpty(work)) return { unwritable: [], left: work, failure: null };
+  if (!site.breaker.allows(clock.nowMs())) return skipped(work, site.region.name);
+  const totalMs = elsewhere ? ELSEWHERE_MS : TABLE_LIMITS.totalMs;
+  const limits = { ...TABLE_LIMITS, callsAtOnce, totalMs };
+  const table = { dynamo: site.dynamo, name: site.region.table, clock, limits, budget };
+  const outcome = await writeTable(table, work);
+  if (outcome.failure === null) site.breaker.succeeded();
+  // A region that throttles is alive: it is left alone only where its writes can go elsewhere.
+  else if (elsewhere || !outcome.failure.throttled) site.breaker.failed(clock.nowMs());
+  return outcome;
+}
+
+/** The first try: the nearest region's events and the home's objects, in one go where they are one. */
+async function writeFirst(
+  effort: Effort,
+  route: Route<Site>,
+  work: TableWork,
+  hasQueue: boolean,
+): Promise<readonly TableOutcome[]> {
+  const [nearest] = route.events;
+  const { objects } = route;
+  const elsewhere = route.events.length > 1 || hasQueue;
+  if (nearest === undefined || nearest === objects) {
+    return [await writeSite(effort, objects, work, elsewhere, TABLE_LIMITS.callsAtOnce)];
+  }
+  const half = TABLE_LIMITS.callsAtOnce / 2;
+  return Promise.all([
+    writeSite(effort, nearest, { puts: work.puts, updates: [] }, elsewhere, half),
+    writeSite(effort, objects, { puts: [], updates: work.updates }, hasQueue, half),
+  ]);
+}
+
+/** How many objects a request can write itself, with some calls kept for trying again. */
+function objectsRoom(puts: number): number {
+  return Math.floor((CALLS_MAX - Math.ceil(puts / BATCH_MAX)) * 0.8);
+}
+
+export async function storeWork(
+  route: Route<Site>,
+  work: TableWork,
+  queue: SpillQueue | null,
+  clock: Clock,
+): Promise<StoreOutcome> {
+  const effort: Effort = { clock, budget: { left: CALLS_MAX } };
+  const room = objectsRoom(work.puts.length);
+  if (work.updates.length > room && queue === null) return { kind: "too_many_objects", objectsMax: room };
+  const now = { puts: work.puts, updates: work.updates.slice(0, room) };
+  const later = work.updates.slice(room);
+  const outcomes = [...(await writeFirst(effort, route, now, queue !== null))];
+  let puts = outcomes.flatMap(({ left }) => left.puts);
+  for (const [index, site] of route.events.entries()) {
+    if (index === 0 || puts.length === 0) continue;
+    const elsewhere = index < route.events.length - 1 || queue !== null;
+    const outcome = await writeSite(effort, site, { puts, updates: [] }, elsewhere, TABLE_LIMITS.callsAtOnce);
+    outcomes.push(outcome);
+    puts = [...outcome.left.puts];
+  }
+  const updates = [...outcomes.flatMap(({ left }) => left.updates), ...later];
+  const left = { puts, updates };
+  const unwritable = outcomes.flatMap((outcome) => outcome.unwritable);
+  if (isEmpty(left)) return { kind: "durable", unwritable };
+  if (await spill(queue, route.objects.region.name, left)) return { kind: "durable", unwritable };
+  const failure = outcomes.find((outcome) => outcome.failure !== null)?.failure;
+  return {
+    kind: "unavailable",
+    reason: failure?.reason ?? "the queue took nothing",
+    throttled: failure?.throttled ?? false,
+  };
+}

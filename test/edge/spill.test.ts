@@ -1,0 +1,48 @@
+import { expect, test } from "vitest";
+import { packSpill, spill, unpackSpill } from "../../edge/spill.ts";
+import type { TableWork } from "../../edge/table.ts";
+
+const work = (puts: number, bytes: number, updates = 0): TableWork => ({
+  puts: Array.from({ length: puts }, (_, index) => ({ text: `${index}"é`.padEnd(bytes, "x"), index })),
+  updates: Array.from({ length: updates }, (_, index) => ({
+    set: `s${index}`,
+    fill: `f${index}`,
+    indexes: [index],
+  })),
+});
+
+test("what is packed comes out again, in messages and calls within the platform's limits", () => {
+  const sent = work(300, 3_000, 50);
+  const packed = packSpill("eu", sent);
+  if (packed.kind !== "packed") throw new Error("too large");
+  for (const call of packed.calls) {
+    const sizes = call.map((text) => Buffer.byteLength(text));
+    expect(Math.max(...sizes)).toBeLessThan(128_000);
+    expect(sizes.reduce((sum, size) => sum + size, 0)).toBeLessThan(256_000);
+    expect(call.length).toBeLessThanOrEqual(100);
+  }
+  const unpacked = packed.calls.flat().map(unpackSpill);
+  expect(unpacked.every((one) => one?.region === "eu")).toBe(true);
+  expect(unpacked.flatMap((one) => one?.work.puts.map(({ text }) => text) ?? [])).toEqual(
+    sent.puts.map(({ text }) => text),
+  );
+  expect(unpacked.flatMap((one) => one?.work.updates.map(({ set }) => set) ?? [])).toHaveLength(50);
+});
+
+test("what no message can hold is not half spilled", async () => {
+  const calls: unknown[] = [];
+  const queue = { sendBatch: async (messages: Iterable<unknown>) => calls.push([...messages]) };
+  expect(await spill(queue, "eu", work(2, 130_000))).toBe(false);
+  expect(calls).toEqual([]);
+  expect(await spill(queue, "eu", work(2, 100))).toBe(true);
+  expect(await spill(null, "eu", work(1, 10))).toBe(false);
+});
+
+test("a queue that fails is no place to keep anything", async () => {
+  const queue = { sendBatch: () => Promise.reject(new Error("down")) };
+  expect(await spill(queue, "eu", work(1, 10))).toBe(false);
+});
+
+test.each([[null], ["{"], ['{"v":2,"region":"eu"}'], [{ v: 1 }]])("%j is none of ours", (body) => {
+  expect(unpackSpill(body)).toBeNull();
+});

@@ -1,0 +1,127 @@
+import { describe, expect, test } from "vitest";
+import { BREAKER_LIMITS, createBreaker } from "../../edge/breaker.ts";
+import { REGION } from "../../edge/regions.ts";
+import { storeWork } from "../../edge/store.ts";
+import type { Site } from "../../edge/store.ts";
+import type { TableWork } from "../../edge/table.ts";
+import type { Clock } from "../../shared/clock.ts";
+import type { DynamoAnswer } from "../../shared/aws/dynamodb.ts";
+
+let nowMs = 0;
+const clock: Clock = {
+  nowMs: () => nowMs,
+  sleep: async (ms) => {
+    nowMs += ms;
+  },
+  uuid: () => "id",
+  random: () => 0.5,
+};
+
+type TestSite = Site & { readonly calls: string[]; up: boolean };
+
+/** A region that takes everything while it is up. */
+function site(name: string, up = true): TestSite {
+  const calls: string[] = [];
+  const call = async (_target: string, body: string): Promise<DynamoAnswer> => {
+    calls.push(body);
+    return self.up
+      ? { kind: "ok", text: '{"UnprocessedItems":{}}' }
+      : { kind: "unavailable", message: "down" };
+  };
+  const self: TestSite = {
+    region: REGION.parse({ name, endpoint: "https://example.com", table: `table-${name}` }),
+    breaker: createBreaker(BREAKER_LIMITS),
+    calls,
+    up,
+    dynamo: { call, open: () => ({ call, close: () => undefined }) },
+  };
+  return self;
+}
+
+function queue() {
+  const messages: string[] = [];
+  const sendBatch = async (batch: Iterable<{ body: string }>) => {
+    messages.push(...[...batch].map(({ body }) => body));
+  };
+  return { messages, sendBatch };
+}
+
+const work = (puts: number, updates: number): TableWork => ({
+  puts: Array.from({ length: puts }, (_, index) => ({ text: `{"put":${index}}`, index })),
+  updates: Array.from({ length: updates }, (_, index) => ({
+    set: `set${index}`,
+    fill: "",
+    indexes: [index],
+  })),
+});
+const DURABLE = { kind: "durable", unwritable: [] };
+
+describe("events", () => {
+  test("go to the next region when the nearest is down", async () => {
+    const [near, far] = [site("near", false), site("far")];
+    expect(await storeWork({ events: [near, far], objects: far }, work(30, 1), null, clock)).toEqual(DURABLE);
+    expect(far.calls.filter((body) => body.includes("table-far"))).toHaveLength(2);
+  });
+
+  test("of a pinned source wait in the queue", async () => {
+    const home = site("home", false);
+    const spilled = queue();
+    expect(await storeWork({ events: [home], objects: home }, work(3, 0), spilled, clock)).toEqual(DURABLE);
+    expect(spilled.messages.join("")).toContain('"region":"home"');
+  });
+
+  test("without a queue they are not durable, and nobody is told so", async () => {
+    const home = site("home", false);
+    expect(await storeWork({ events: [home], objects: home }, work(3, 0), null, clock)).toMatchObject({
+      kind: "unavailable",
+      reason: "down",
+    });
+  });
+
+  test("a dead region is not called again and again", async () => {
+    const [near, far] = [site("near", false), site("far")];
+    const route = { events: [near, far], objects: far };
+    for (let request = 0; request < 20; request++) await storeWork(route, work(1, 0), null, clock);
+    const calledMs = nowMs;
+    const calls = near.calls.length;
+    await storeWork(route, work(1, 0), null, clock);
+    expect([near.calls.length, nowMs]).toEqual([calls, calledMs]);
+    near.up = true;
+    nowMs += BREAKER_LIMITS.openMaxMs;
+    await storeWork(route, work(1, 0), null, clock);
+    const farCalls = far.calls.length;
+    await storeWork(route, work(1, 0), null, clock);
+    expect(far.calls.length).toBe(farCalls);
+  });
+});
+
+describe("objects", () => {
+  test("wait in the queue for their home, and never go elsewhere", async () => {
+    const [near, home] = [site("near"), site("home", false)];
+    const spilled = queue();
+    expect(await storeWork({ events: [near, home], objects: home }, work(1, 2), spilled, clock)).toEqual(
+      DURABLE,
+    );
+    expect(near.calls).toHaveLength(1);
+    expect(spilled.messages).toHaveLength(1);
+    expect(spilled.messages[0]).toContain("set1");
+    expect(spilled.messages[0]).toContain(`"puts":[]`);
+  });
+
+  test("past a request's subrequests go to the queue at once", async () => {
+    const home = site("home");
+    const spilled = queue();
+    const route = { events: [home], objects: home };
+    expect(await storeWork(route, work(2500, 2500), spilled, clock)).toEqual(DURABLE);
+    expect(home.calls.length).toBeLessThan(1_000);
+    const [spilledSets] = [spilled.messages.join("").match(/"set":/g)?.length ?? 0];
+    expect(home.calls.filter((body) => body.startsWith("set")).length + spilledSets).toBe(2500);
+  });
+
+  test("past them and without a queue, the request is refused", async () => {
+    const home = site("home");
+    const route = { events: [home], objects: home };
+    expect(await storeWork(route, work(0, 2500), null, clock)).toMatchObject({ kind: "too_many_objects" });
+    expect(home.calls).toEqual([]);
+  });
+});
