@@ -3,10 +3,9 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import type { TestPostgres } from "../../support/postgres.ts";
-import { startPostgres } from "../../support/postgres.ts";
-import type { TestS3 } from "../../support/s3.ts";
-import { serveS3 } from "../../support/s3.ts";
+import type { TestPostgres } from "../../../bench/postgres.ts";
+import { startPostgres } from "../../../bench/postgres.ts";
+import type { World } from "./world.ts";
 import { KINDS, makeWorld, object, track } from "./world.ts";
 
 const CLI = join(import.meta.dirname, "../../../cli/main.ts");
@@ -25,9 +24,9 @@ const pause = (ms: number): Promise<void> =>
     setTimeout(resolve, ms);
   });
 
-function startSync(kind: string, target: string, s3: TestS3, options: readonly string[]) {
+function startSync(kind: string, { target, changelog }: World, options: readonly string[]) {
   const child = spawn(process.execPath, [CLI, "sync", kind, target, "--json", ...options], {
-    env: { ...process.env, ...s3.environment },
+    env: { ...process.env, VARVE_CHANGELOG: changelog },
     stdio: ["ignore", "pipe", "pipe"],
   });
   let [out, err] = ["", ""];
@@ -45,7 +44,6 @@ test.each(KINDS)(
   "%s",
   async (kind) => {
     const world = await makeWorld(kind, postgres);
-    const s3 = await serveS3(world.store);
     const events = new Map<string, number>();
     const objects = new Map<string, number>();
     const writing = new AbortController();
@@ -66,14 +64,14 @@ test.each(KINDS)(
     })();
     try {
       for (let kill = 0; kill < KILLS; kill += 1) {
-        const { child, exited } = startSync(kind, world.target, s3, ["--follow"]);
+        const { child, exited } = startSync(kind, world, ["--follow"]);
         await pause(300 + Math.random() * 3000);
         child.kill("SIGKILL");
         await exited;
       }
       writing.abort();
       await writer;
-      const last = startSync(kind, world.target, s3, []);
+      const last = startSync(kind, world, []);
       const [code] = (await last.exited) as [number];
       expect({ code, ...last.said() }).toMatchObject({ code: 0, err: "" });
       expect(JSON.parse(last.said().out)).toMatchObject({ version: world.log.snapshot().version });
@@ -96,7 +94,6 @@ test.each(KINDS)(
     } finally {
       writing.abort();
       await writer.catch(() => undefined);
-      await s3.stop();
       await world.close();
     }
   },

@@ -1,8 +1,8 @@
 /** Both warehouses against a changelog made to order: what a row becomes, and what cannot happen to it. */
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { SYNC_LIMITS } from "../../../reader/warehouse/sync.ts";
-import type { TestPostgres } from "../../support/postgres.ts";
-import { startPostgres } from "../../support/postgres.ts";
+import type { TestPostgres } from "../../../bench/postgres.ts";
+import { startPostgres } from "../../../bench/postgres.ts";
 import type { World } from "./world.ts";
 import { KINDS, makeWorld, merge, object, track, trim } from "./world.ts";
 

@@ -2,6 +2,7 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { pathToFileURL } from "node:url";
 import type { DuckDBConnection } from "@duckdb/node-api";
 import { DuckDBInstance } from "@duckdb/node-api";
 import pg from "pg";
@@ -16,11 +17,11 @@ import { writeCheckpoint } from "../../../shared/checkpoint.ts";
 import { systemClock } from "../../../shared/clock.ts";
 import type { Action } from "../../../shared/delta.ts";
 import { domainAction } from "../../../shared/delta.ts";
+import { openDirectoryStore } from "../../../shared/directory.ts";
 import { commitKey } from "../../../shared/keys.ts";
 import { applyCommit, LOG_DOMAIN } from "../../../shared/snapshot.ts";
-import type { MemoryStore } from "../../fakes/store.ts";
-import { memoryStore } from "../../fakes/store.ts";
-import type { TestPostgres } from "../../support/postgres.ts";
+import type { ObjectStore } from "../../../shared/store.ts";
+import type { TestPostgres } from "../../../bench/postgres.ts";
 
 export const KINDS = ["duckdb", "postgres"] as const;
 export type Kind = (typeof KINDS)[number];
@@ -28,7 +29,9 @@ export type Kind = (typeof KINDS)[number];
 export type Rows = Record<string, unknown>[];
 
 export type World = {
-  readonly store: MemoryStore;
+  readonly store: ObjectStore;
+  /** The changelog's address. */
+  readonly changelog: string;
   readonly log: MadeChangelog;
   /** A file, or an address. */
   readonly target: string;
@@ -43,12 +46,14 @@ const START_MS = Date.UTC(2026, 10, 23, 10, 0);
 export async function makeWorld(kind: Kind, postgres: TestPostgres): Promise<World> {
   const dir = mkdtempSync(join(tmpdir(), "varve-warehouse-"));
   const target = kind === "duckdb" ? join(dir, "warehouse.duckdb") : await postgres.database();
-  const store = memoryStore();
+  const root = join(dir, "changelog");
+  const store = openDirectoryStore(root);
   const log = await makeChangelog(store, START_MS);
   const open = (scratch: DuckDBConnection): Promise<Warehouse> =>
     kind === "duckdb" ? openDuckDBWarehouse(scratch, target) : openPostgresWarehouse(target);
   return {
     store,
+    changelog: pathToFileURL(root).href,
     log,
     target,
     sync: (options = {}) =>
