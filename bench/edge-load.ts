@@ -17,6 +17,8 @@ type Step = {
   readonly answered: number;
   readonly shed: number;
   readonly failed: number;
+  /** Not even sent: too many were unanswered. */
+  readonly unsent: number;
   readonly seconds: number;
   readonly latenciesMs: readonly number[];
 };
@@ -28,7 +30,7 @@ async function runStep(
   perSecond: number,
 ): Promise<Step> {
   const latenciesMs: number[] = [];
-  let [answered, shed, failed, open] = [0, 0, 0, 0];
+  let [answered, shed, failed, unsent, open] = [0, 0, 0, 0, 0];
   const started = performance.now();
   const pending: Promise<void>[] = [];
 
@@ -51,13 +53,13 @@ async function runStep(
   for (let sent = 0; sent < total;) {
     const dueCount = Math.min(total, Math.floor(((performance.now() - started) / 1000) * perSecond) + 1);
     for (; sent < dueCount; sent++) {
-      if (open >= OPEN_MAX) failed += 1;
+      if (open >= OPEN_MAX) unsent += 1;
       else pending.push(one(bodies[sent % bodies.length] ?? "", (sent * 1000) / perSecond));
     }
     await new Promise((resolve) => setTimeout(resolve, 2));
   }
   await Promise.all(pending);
-  return { answered, shed, failed, seconds: (performance.now() - started) / 1000, latenciesMs };
+  return { answered, shed, failed, unsent, seconds: (performance.now() - started) / 1000, latenciesMs };
 }
 
 function rowsOf(name: string, perSecond: number, step: Step): BenchRow[] {
@@ -75,6 +77,7 @@ function rowsOf(name: string, perSecond: number, step: Step): BenchRow[] {
     row("p99", quantile(step.latenciesMs, 0.99), "ms"),
     row("p99.9", quantile(step.latenciesMs, 0.999), "ms"),
     row("shed with 429 or 503", step.shed, "requests"),
+    row("kept back, unanswered ones being too many", step.unsent, "requests"),
     row("errors", step.failed, "requests", 0),
   ];
 }

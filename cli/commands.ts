@@ -1,5 +1,6 @@
 /** Every command, in the order in which a person meets them. */
 import type { Command } from "./command.ts";
+import { bootstrap } from "./commands/bootstrap.ts";
 import { changes } from "./commands/changes.ts";
 import { compactor } from "./commands/compactor.ts";
 import { cost } from "./commands/cost.ts";
@@ -22,6 +23,7 @@ export const COMMANDS: readonly Command[] = [
   status,
   sync,
   sources,
+  bootstrap,
   vacuum,
   forget,
   doctor,

@@ -105,10 +105,10 @@ async function execute(
   return { outputs, read: merged.read, survivors: merged.survivors };
 }
 
-async function fetchSound(
+export async function fetchSound(
   store: ObjectStore,
   file: DataFile,
-  signal: AbortSignal,
+  signal?: AbortSignal,
 ): Promise<{ file: DataFile; body: Uint8Array }> {
   const object = await store.get(file.path, signal);
   const sha256 = object === null ? null : createHash("sha256").update(object.body).digest("hex");
@@ -176,7 +176,7 @@ const lastRows = (
 const LAST_IDENTITIES = (relation: string): string => `SELECT key, arg_max(shard, (changed_ms, seq)) AS shard,
   arg_max(seq, (changed_ms, seq)) AS seq, arg_max(op, (changed_ms, seq)) AS op FROM ${relation} GROUP BY key`;
 
-async function totalsOf(connection: DuckDBConnection, relation: string): Promise<Totals> {
+export async function totalsOf(connection: DuckDBConnection, relation: string): Promise<Totals> {
   const result = await connection.runAndReadAll(
     `SELECT count(*)::INTEGER, ${SETSUM_HALVES_SQL} FROM (SELECT ${SETSUM_DIGEST_SQL} AS digest FROM ${relation})`,
   );

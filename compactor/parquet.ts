@@ -62,8 +62,8 @@ export async function openParquetWriter(memoryMaxMB: number): Promise<ParquetWri
   let stages = 0;
   return {
     stage: async () => {
-      stages += 1;
-      return openStage(await duckdb.connect(), `stage_${stages}`, join(dir, `${stages}.parquet`));
+      const number = (stages += 1);
+      return openStage(await duckdb.connect(), `stage_${number}`, join(dir, `${number}.parquet`));
     },
     close: async () => {
       duckdb.close();

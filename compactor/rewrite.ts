@@ -1,6 +1,6 @@
 /**
- * Rewriting files without some of their rows, which is how a person is forgotten. The rows that go are counted as
- * forgotten: committed = live + superseded + expired + forgotten shows that nothing else went.
+ * Rewriting files without some of their rows: those of a person who is forgotten, or scan rows that the stream
+ * has made superfluous. committed = live + superseded + expired + forgotten shows that nothing else went.
  *
  * Laws
  * - A file's rows are those that stay and those that are dropped, by count and by set checksum.
@@ -27,10 +27,12 @@ export type Rewrite = {
   readonly dropped: Totals;
 };
 
+/** @param as what the rows that go are counted as */
 export function planRewrite(
   snapshot: Snapshot,
   rewrites: readonly Rewrite[],
   { txnId, nowMs }: CommitIdentity,
+  as: "forgotten" | "superseded" = "forgotten",
 ): CommitPlan {
   for (const { input, output, dropped } of rewrites) {
     if (!snapshot.files.has(input.path)) return { kind: "stale", why: `${input.path} is no longer live` };
@@ -39,7 +41,7 @@ export function planRewrite(
   }
   const gone = rewrites.reduce((totals, { dropped }) => addTotals(totals, dropped), NO_ROWS);
   const committedMs = Math.max(nowMs, snapshot.log.committedMs + 1);
-  const log: LogState = { ...snapshot.log, committedMs, forgotten: addTotals(snapshot.log.forgotten, gone) };
+  const log: LogState = { ...snapshot.log, committedMs, [as]: addTotals(snapshot.log[as], gone) };
   const outputs = rewrites.flatMap(({ output }) => (output === null ? [] : [output]));
   const info = {
     timestamp: nowMs,

@@ -7,13 +7,15 @@ import { authorise, limitRate } from "./authority.ts";
 import type { Authorised } from "./authority.ts";
 import { drainBody, readBody } from "./body.ts";
 import type { BodyText } from "./body.ts";
-import { BREAKER_LIMITS, createBreaker } from "./breaker.ts";
+import { BREAKER_LIMITS, createBreaker, ONLY_REGION_LIMITS } from "./breaker.ts";
 import { parseConfig } from "./config.ts";
 import type { Bindings, Config } from "./config.ts";
 import { ingest, refused, REQUEST_LIMITS } from "./ingest.ts";
 import type { Call, Ingested, Refused, Rejection } from "./ingest.ts";
 import { eventPuts, rejectedPut } from "./items.ts";
 import type { Stamp } from "./items.ts";
+import { createLoad, LOAD_LIMITS } from "./load.ts";
+import type { Lease, Load } from "./load.ts";
 import { mergeObjects, objectUpdates } from "./objects.ts";
 import { positionOf, routeOf } from "./regions.ts";
 import type { Route } from "./regions.ts";
@@ -27,16 +29,10 @@ import type { TableWork, Unwritable } from "./table.ts";
 type Isolate = {
   readonly config: Config;
   readonly sites: readonly Site[];
-  /** Requests under way, and the bytes of their bodies. */
-  inFlight: number;
-  inFlightBytes: number;
+  readonly load: Load;
 };
 
 const DYNAMO_TIMEOUT_MS = 2_500;
-/** Past these more at once only makes each later: an isolate has one thread. */
-const IN_FLIGHT_MAX = 64;
-/** An isolate has 128 MB, and a body is in it as bytes, text, values and items. */
-const IN_FLIGHT_BYTES_MAX = 12 * 1024 * 1024;
 const isolates = new WeakMap<Bindings, Isolate>();
 
 function isolateOf(bindings: Bindings): Isolate {
@@ -45,9 +41,10 @@ function isolateOf(bindings: Bindings): Isolate {
   const config = parseConfig(bindings);
   const { accessKeyId, secretAccessKey, sessionToken } = config;
   const credentials = { accessKeyId, secretAccessKey, sessionToken };
+  const only = config.regions.length === 1 && bindings.SPILL === undefined;
   const sites = config.regions.map((region) => ({
     region,
-    breaker: createBreaker(BREAKER_LIMITS),
+    breaker: createBreaker(only ? ONLY_REGION_LIMITS : BREAKER_LIMITS),
     dynamo: createDynamo({
       endpoint: region.endpoint,
       region: region.awsRegion ?? region.name,
@@ -55,7 +52,7 @@ function isolateOf(bindings: Bindings): Isolate {
       timeoutMs: DYNAMO_TIMEOUT_MS,
     }),
   }));
-  const isolate = { config, sites, inFlight: 0, inFlightBytes: 0 };
+  const isolate = { config, sites, load: createLoad(LOAD_LIMITS) };
   isolates.set(bindings, isolate);
   return isolate;
 }
@@ -205,29 +202,18 @@ async function take(
   return answerStored(request, call, ingested, refusals, outcome, clock);
 }
 
-/** What one request counts for in its isolate, while it is under way. */
-type Held = { bytes: number };
-
-/** Counts `bytes` for the request, if that is more than it counted for; false when it is too much. */
-function hold(isolate: Isolate, held: Held, bytes: number): boolean {
-  const more = Math.max(0, bytes - held.bytes);
-  held.bytes += more;
-  isolate.inFlightBytes += more;
-  return isolate.inFlightBytes <= IN_FLIGHT_BYTES_MAX;
-}
-
 async function handle(
   call: Call,
   request: Request,
   isolate: Isolate,
-  held: Held,
+  lease: Lease,
   bindings: Bindings,
   clock: Clock,
 ): Promise<Response> {
   const read = await readBody(request);
   if (read.kind === "refused") return answerRefused(request, read);
   // Only now is it known what a compressed body holds.
-  if (!hold(isolate, held, read.text.length)) return answerRefused(request, busy, retryAfterS(clock));
+  if (!lease.hold(read.text.length)) return answerRefused(request, busy, retryAfterS(clock));
   const parsed = parseBody(read);
   if (parsed.kind === "refused") return answerRefused(request, parsed);
   const authorised = await authorise(request, parsed.body, parsed.sent, bindings, clock);
@@ -263,20 +249,15 @@ export async function handleCall(
   clock: Clock,
 ): Promise<Response> {
   const isolate = isolateOf(bindings);
-  const held: Held = { bytes: 0 };
-  const isFull = isolate.inFlight >= IN_FLIGHT_MAX || !hold(isolate, held, bytesOf(request));
-  if (isFull) {
-    // One that is shed is not under way: else those that are shed would keep out those that could be served.
-    isolate.inFlightBytes -= held.bytes;
+  const lease = isolate.load.take(bytesOf(request), clock.nowMs());
+  if (lease === null) {
     await drainBody(request);
     return answerRefused(request, busy, retryAfterS(clock));
   }
-  isolate.inFlight += 1;
   try {
-    return await handle(call, request, isolate, held, bindings, clock);
+    return await handle(call, request, isolate, lease, bindings, clock);
   } finally {
-    isolate.inFlight -= 1;
-    isolate.inFlightBytes -= held.bytes;
+    lease.release();
   }
 }
 

@@ -2,7 +2,7 @@
 import type { DataFile } from "../shared/snapshot.ts";
 import type { ObjectStore } from "../shared/store.ts";
 import { readingSteps } from "./range.ts";
-import type { ChangeRow, Column, Question } from "./scan.ts";
+import type { ChangeRow, Question } from "./scan.ts";
 import { needOf, scanFetched } from "./scan.ts";
 import type { FetchedFiles, ReadCounts } from "./scratch.ts";
 import { openScratch } from "./scratch.ts";

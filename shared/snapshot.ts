@@ -14,7 +14,7 @@
 import { z } from "zod";
 import type { Action, Add, Commit, MetaData, Protocol } from "./delta.ts";
 import type { Position } from "./position.ts";
-import { SHARD_DOMAIN, parsePosition } from "./position.ts";
+import { BOOTSTRAP_STREAM, SHARD_DOMAIN, parsePosition } from "./position.ts";
 import { compareSequence } from "./sequence.ts";
 import type { Setsum } from "./setsum.ts";
 import { EMPTY_SETSUM, addSetsum, parseSetsum, subtractSetsum } from "./setsum.ts";
@@ -165,7 +165,8 @@ export function childlessShards(
   shards: ReadonlyMap<string, Position>,
 ): readonly (readonly [string, Position])[] {
   const parents = new Set([...shards.values()].map(({ parent }) => parent));
-  const newest = [...shards.values()].reduce((last, { stream }) => (stream > last ? stream : last), "");
+  const streamed = [...shards.values()].filter(({ stream }) => stream !== BOOTSTRAP_STREAM);
+  const newest = streamed.reduce((last, { stream }) => (stream > last ? stream : last), "");
   // A stream that was switched off has ended for good; one that is switched on again has another, later name.
   return [...shards].filter(([shard, { done, stream }]) => done && stream === newest && !parents.has(shard));
 }

@@ -8,9 +8,9 @@ type Checkpoints = typeof checkpoint;
 
 export function jsonCheckpoints(real: Checkpoints): Checkpoints {
   const encode = (text: string): Uint8Array => new TextEncoder().encode(text);
-  const writeCheckpoint: Checkpoints["writeCheckpoint"] = async (store, snapshot, options = {}) => {
-    const { signal } = options;
-    const actions = real.checkpointActions(snapshot, options.forgetBeforeMs ?? 0);
+  const writeCheckpoint: Checkpoints["writeCheckpoint"] = async (store, snapshot, options) => {
+    const signal = options?.signal;
+    const actions = real.checkpointActions(snapshot, options?.forgetBeforeMs ?? 0);
     const body = encode(actions.map((action) => JSON.stringify(action)).join("\n"));
     const put = await store.put(checkpointKey(snapshot.version), body, { kind: "always" }, signal);
     if (put.kind !== "stored") throw new Error("the checkpoint was not stored");

@@ -197,7 +197,7 @@ async function checkOpened({ disk }: World, whole: Snapshot | null): Promise<str
   const problems: string[] = [];
   const opened = await loadSnapshot(disk);
   const [found, wanted] = [opened, whole].map((some) =>
-    JSON.stringify([some?.version, some?.log, [...(some?.shards ?? [])].toSorted(), some?.files.size]),
+    JSON.stringify([some?.version, some?.log, Object.fromEntries(some?.shards ?? []), some?.files.size]),
   );
   if (found !== wanted) problems.push(`the log opens as ${found}; its history comes to ${wanted}`);
   const keys = [...disk.objects.keys()].map(parseLogKey).filter((key) => key?.kind === "commit");

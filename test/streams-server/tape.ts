@@ -160,7 +160,7 @@ export function openTape(nowMs: () => number, random: Random): Tape {
     },
     end,
     rotateAll: (name) => {
-      for (const { id } of [...openOf(name)]) end(name, 1, id);
+      for (const { id } of Array.from(openOf(name))) end(name, 1, id);
     },
     switchOff: (name) => {
       for (const shard of openOf(name)) shard.closed = true;

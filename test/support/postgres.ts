@@ -31,8 +31,8 @@ export async function startPostgres(): Promise<TestPostgres> {
     createPostgresUser: process.getuid?.() === 0,
     initdbFlags: ["--encoding=UTF8", "--no-sync"],
     postgresFlags: ["-c", "fsync=off", "-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories="],
-    onLog: (message) => said.push(String(message)),
-    onError: (message) => said.push(String(message)),
+    onLog: (message: unknown) => said.push(typeof message === "string" ? message : JSON.stringify(message)),
+    onError: (message) => said.push(message),
   });
   try {
     await server.initialise();
