@@ -48,6 +48,12 @@ export type CompactorDeps = {
 };
 
 const TICKS_PER_FLUSH = 20;
+/**
+ * An account has ten DescribeStream calls a second, and a listing takes one for every hundred shards. All workers
+ * together use some of them: shards that end in numbers would otherwise each bring a listing of all.
+ */
+const LISTING_CALL_MS = 250;
+const SHARDS_A_LISTING_CALL = 100;
 
 /**
  * Runs until `signal` aborts; then commits what it has read, and returns. Throws when the table, its stream or
@@ -74,13 +80,24 @@ async function runLanes(deps: CompactorDeps, opened: Snapshot, signal: AbortSign
   const patience = openPatience(deps.clock, deps.log, stopping.signal);
   const lanes = await deps.openLanes(patience, stopping.signal);
   const membership = openMembership(deps.store, deps.clock, deps.worker ?? deps.clock.uuid());
+  /** When shards may be listed again, and whether something was committed since without a listing. */
+  let [listableMs, listingOwed] = [0, false];
+  const isListable = (): boolean => deps.clock.nowMs() >= listableMs;
+  const discoverInTurn = async (): Promise<Discovered> => {
+    listingOwed = !isListable();
+    if (listingOwed) return NOTHING_FOUND;
+    const beganMs = deps.clock.nowMs();
+    const found = await discover(deps, tip.snapshot(), stopping.signal);
+    const shards = Math.max(found.listed, tip.snapshot().shards.size);
+    const calls = Math.ceil(shards / SHARDS_A_LISTING_CALL) * membership.workers().length;
+    listableMs = beganMs + calls * LISTING_CALL_MS;
+    return found;
+  };
   /** Commits a batch, and with it what the last discovery found. False when the log had moved under it. */
   const commitBatch = (batch: LaneBatch): Promise<"committed" | "stale" | "gave up"> =>
     tip.exclusively(async () => {
       await patience.persist("reading the log's tip", () => tip.catchUp(patience.giveUp));
-      const found = stopping.signal.aborted
-        ? NOTHING_FOUND
-        : await discover(deps, tip.snapshot(), stopping.signal);
+      const found = stopping.signal.aborted ? NOTHING_FOUND : await discoverInTurn();
       const change = {
         files: batch.files,
         positions: new Map([...found.positions, ...batch.positions]),
@@ -114,12 +131,12 @@ async function runLanes(deps: CompactorDeps, opened: Snapshot, signal: AbortSign
       const last = stopping.signal.aborted;
       if (last) await lane.stop();
       else await assign(lane, index);
-      const idle = deps.clock.nowMs() - committedAtMs >= deps.heartbeatMs;
+      const idle = deps.clock.nowMs() - committedAtMs >= deps.heartbeatMs || (listingOwed && isListable());
       const batch = await lane.take(last || idle);
       if (batch !== null && (batch.positions.size > 0 || (index === 0 && membership.owns("heartbeat")))) {
         const outcome = await commitBatch(batch);
         if (outcome === "stale") await lane.reset();
-      }
+      } else if (batch !== null) listingOwed = false;
       if (batch !== null) committedAtMs = deps.clock.nowMs();
       deps.metrics.buffered(index, lane.bufferedBytes());
       if (last || patience.giveUp.aborted) return;
@@ -278,13 +295,20 @@ function openTip(deps: CompactorDeps, opened: Snapshot): Tip {
 }
 
 type Discovered = {
+  readonly listed: number;
   readonly positions: ReadonlyMap<string, Position>;
   readonly forgotten: readonly string[];
   readonly gaps: readonly Gap[];
   /** When the listing began; undefined when it was not complete. */
   readonly discoveredMs: number | undefined;
 };
-const NOTHING_FOUND: Discovered = { positions: new Map(), forgotten: [], gaps: [], discoveredMs: undefined };
+const NOTHING_FOUND: Discovered = {
+  listed: 0,
+  positions: new Map(),
+  forgotten: [],
+  gaps: [],
+  discoveredMs: undefined,
+};
 
 /** What a listing of the shards changes in the log. One that fails only holds the watermark back. */
 async function discover(deps: CompactorDeps, snapshot: Snapshot, signal: AbortSignal): Promise<Discovered> {
@@ -296,9 +320,10 @@ async function discover(deps: CompactorDeps, snapshot: Snapshot, signal: AbortSi
     const positions = newShards(snapshot, listed, gone);
     if (there.length > 0) {
       log.warn("the list of shards is not whole", { missing: there.length, first: there[0] });
-      return { ...NOTHING_FOUND, positions };
+      return { ...NOTHING_FOUND, listed: listed.length, positions };
     }
     return {
+      listed: listed.length,
       positions,
       forgotten: forgettableShards(snapshot, listed, beganMs),
       gaps: discoveryGaps(snapshot, positions, beganMs),

@@ -140,10 +140,14 @@ function cellOf(column: ColumnPlan, source: Source): Cell {
   };
 }
 
-/** The column's value, and what may have to be discarded. */
+/**
+ * The column's value, and what may have to be discarded: nothing has to be when the column has as many values as
+ * `present`, null when only the conditions can tell.
+ */
 export function columnSql(column: ColumnPlan): {
   readonly sql: string;
   readonly discards: readonly Discard[];
+  readonly present: number | null;
 } {
   const { name } = column;
   const type = column.type === "other" ? null : DUCKDB_TYPE[column.type];
@@ -155,7 +159,7 @@ export function columnSql(column: ColumnPlan): {
       value: `(${value})::VARCHAR`,
       reason: sqlText("the column has a type that Varve did not give it"),
     }));
-    return { sql: `NULL${type === null ? "" : `::${type}`}`, discards };
+    return { sql: `NULL${type === null ? "" : `::${type}`}`, discards, present: null };
   }
   const discards: Discard[] = [];
   for (const [index, cell] of cells.entries()) {
@@ -174,7 +178,8 @@ export function columnSql(column: ColumnPlan): {
   const sql = sqls.length === 1 ? String(sqls[0]) : `coalesce(${sqls.join(", ")})`;
   const [only] = column.sources;
   const typed = sqls.length === 1 && only?.kind === "column";
-  return { sql: typed ? sql : `(${sql})::${type}`, discards };
+  const present = sqls.length === 1 && only?.kind === "path" ? only.present : null;
+  return { sql: typed ? sql : `(${sql})::${type}`, discards, present };
 }
 
 /** The values for which a table has no room. */

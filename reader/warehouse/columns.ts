@@ -26,6 +26,8 @@ export type Leaf = {
   /** Its keys are paths of their own, so that an object here is no value. */
   readonly expanded: boolean;
   readonly types: ReadonlyMap<JsonType, number>;
+  /** How many rows have a value here. */
+  readonly present: number;
   /** The value's text and its JSON type, as SQL over an item. */
   readonly value: string;
   readonly json: string;
@@ -40,6 +42,7 @@ export type Source =
       readonly json: string;
       readonly types: readonly JsonType[];
       readonly expanded: boolean;
+      readonly present: number;
     };
 
 export type ColumnPlan = {
@@ -163,12 +166,13 @@ function wantedColumns(
   return wanted;
 }
 
-const sourceOf = ({ value, json, types, expanded }: Leaf): Source => ({
+const sourceOf = ({ value, json, types, expanded, present }: Leaf): Source => ({
   kind: "path",
   value,
   json,
   types: [...types.keys()],
   expanded,
+  present,
 });
 
 /** Null when there is no value: nothing, null, or an object that flattens. */

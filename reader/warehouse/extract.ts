@@ -20,6 +20,9 @@ export type Extraction = {
   readonly values: ReadonlyMap<string, { readonly value: string; readonly json: string }>;
 };
 
+/** DuckDB's planner takes time by the square of a struct's width. */
+const STRUCT_LEAVES_MAX = 64;
+
 type Tree = { readonly below: Map<string, Tree>; leaf: string | null };
 
 /** @param leaves those without a value in these rows are left out */
@@ -27,18 +30,13 @@ export function planExtraction(leaves: readonly SeenLeaf[]): Extraction {
   const wanted = leaves.filter(({ types, expanded }) =>
     [...types.keys()].some((type) => !expanded || type !== "OBJECT"),
   );
-  const root: Tree = { below: new Map(), leaf: null };
-  for (const { path, pointer } of wanted) {
-    let node = root;
-    for (const key of path) {
-      const next = node.below.get(key) ?? { below: new Map<string, Tree>(), leaf: null };
-      node.below.set(key, next);
-      node = next;
-    }
-    node.leaf = pointer;
-  }
   const inStruct = new Map<string, string>();
-  const structure = structureOf(root, "s", inStruct);
+  const select: string[] = [];
+  for (let start = 0; start < wanted.length; start += STRUCT_LEAVES_MAX) {
+    const name = `s${select.length}`;
+    const structure = structureOf(treeOf(wanted.slice(start, start + STRUCT_LEAVES_MAX)), name, inStruct);
+    if (structure !== null) select.push(`json_transform(image, ${sqlText(structure)}) AS ${name}`);
+  }
   const byPointer = wanted.map(({ pointer }) => pointer).filter((pointer) => !inStruct.has(pointer));
   const mixed = wanted.filter(({ types }) => types.size > 1).map(({ pointer }) => pointer);
   const values = new Map(
@@ -50,11 +48,23 @@ export function planExtraction(leaves: readonly SeenLeaf[]): Extraction {
       },
     ]),
   );
-  const select: string[] = [];
-  if (structure !== null) select.push(`json_transform(image, ${sqlText(structure)}) AS s`);
   if (byPointer.length > 0) select.push(`json_extract_string(image, ${pointerList(byPointer)}) AS l`);
   if (mixed.length > 0) select.push(`json_type(image, ${pointerList(mixed)}) AS ty`);
   return { select: select.join(", "), values };
+}
+
+function treeOf(leaves: readonly SeenLeaf[]): Tree {
+  const root: Tree = { below: new Map(), leaf: null };
+  for (const { path, pointer } of leaves) {
+    let node = root;
+    for (const key of path) {
+      const next = node.below.get(key) ?? { below: new Map<string, Tree>(), leaf: null };
+      node.below.set(key, next);
+      node = next;
+    }
+    node.leaf = pointer;
+  }
+  return root;
 }
 
 /** Null when nothing is left. A struct's fields differ in more than case, have a name, and are values or structs. */

@@ -315,17 +315,23 @@ async function stageGroup(
     const plan = planOf(target, discovered.list, planner, limits, texts);
     stageTable(target, plan, relation, group, planner, cut);
   }
-  const cells = [...cut.cells].map(([sql, name]) => `${sql} AS ${name}`);
-  for (const [index, { condition, value, reason }] of cut.discards.entries()) {
-    cells.push(`CASE WHEN ${condition} THEN ${value} END AS d${index}`);
-    if (!isConstant(reason)) cells.push(`CASE WHEN ${condition} THEN ${reason} END AS r${index}`);
-  }
-  await scratch.run(`CREATE OR REPLACE TABLE ${relation} AS SELECT ${cells.join(", ")} FROM (
-    SELECT id, user_id, anonymous_id, event, event_at, changed_at,
+  const items = `(SELECT id, user_id, anonymous_id, event, event_at, changed_at,
       ${group.event === null ? "NULL" : sqlText(group.event)}::VARCHAR AS event_table
       ${discovered.select === "" ? "" : `, ${discovered.select}`}
-    FROM item WHERE g = ${group.id})`);
-  await addDiscards(scratch, cut.discards, relation, planner);
+    FROM item WHERE g = ${group.id})`;
+  const cells = [...cut.cells].map(([sql, name]) => `${sql} AS ${name}`);
+  await scratch.run(`CREATE OR REPLACE TABLE ${relation} AS SELECT ${cells.join(", ")} FROM ${items}`);
+  const suspects = await findSuspects(scratch, cut, relation);
+  if (suspects.length > 0) {
+    const values = suspects.flatMap(({ condition, value, reason, receivedAt }, index) => [
+      `CASE WHEN ${condition} THEN ${value} END AS d${index}`,
+      `CASE WHEN ${condition} THEN ${reason} END AS r${index}`,
+      `${receivedAt} AS t${index}`,
+    ]);
+    const unfit = `u_${group.id}`;
+    await scratch.run(`CREATE OR REPLACE TABLE ${unfit} AS SELECT id, ${values.join(", ")} FROM ${items}`);
+    await addDiscards(scratch, suspects, unfit, planner);
+  }
   if (discovered.partial !== null) {
     await discardWhole(
       scratch,
@@ -341,20 +347,37 @@ async function stageGroup(
 /** What is cut out of a group's items: each expression once, under a name of its own; `id` under its own name. */
 type Cut = {
   readonly cells: Map<string, string>;
-  readonly discards: (Discard & {
-    readonly table: TableName;
-    readonly id: string;
-    readonly receivedAt: string;
-  })[];
+  readonly discards: MayDiscard[];
 };
+
+type MayDiscard = Discard & {
+  readonly table: TableName;
+  /** SQL over an item. */
+  readonly receivedAt: string;
+  /** Nothing is discarded when the cell has as many values as there are. Null: only the condition can tell. */
+  readonly unless: { readonly cell: string; readonly present: number } | null;
+};
+
+/** What has to be looked at: columns with fewer values than there were. */
+async function findSuspects(
+  scratch: DuckDBConnection,
+  { discards }: Cut,
+  relation: string,
+): Promise<readonly MayDiscard[]> {
+  const cells = [...new Set(discards.flatMap(({ unless }) => (unless === null ? [] : [unless.cell])))];
+  if (cells.length === 0) return discards;
+  const counted = await scratch.runAndReadAll(
+    `SELECT ${cells.map((cell) => `count(${cell})::INTEGER`).join(", ")} FROM ${relation}`,
+  );
+  const counts = new Map(counted.getRows()[0]?.map((value, index) => [cells[index], Number(value)]));
+  return discards.filter(({ unless }) => unless === null || (counts.get(unless.cell) ?? 0) < unless.present);
+}
 
 function cellName({ cells }: Cut, sql: string): string {
   const name = cells.get(sql) ?? `c${cells.size}`;
   cells.set(sql, name);
   return name;
 }
-
-const isConstant = (sql: string): boolean => /^'(?:[^']|'')*'$/.test(sql);
 
 function planOf(
   target: Target,
@@ -395,13 +418,21 @@ function stageTable(
   const standing = planner.tables.get(key);
   const columns = new Map<string, ColumnType>(standing?.columns);
   const cells = new Map<string, string>();
-  const discards: Discard[] = overflowDiscards(plan.overflow);
+  const discards: Omit<MayDiscard, "receivedAt">[] = overflowDiscards(plan.overflow).map((discard) => ({
+    ...discard,
+    table: target.name,
+    unless: null,
+  }));
+  let receivedAt = "changed_at";
   for (const column of plan.columns) {
-    const { sql, discards: unfit } = columnSql(column);
-    discards.push(...unfit);
-    if (column.type === "other") continue;
+    const { sql, discards: unfit, present } = columnSql(column);
+    const cell = column.type === "other" ? null : cellName(cut, sql);
+    const unless = cell === null || present === null ? null : { cell, present };
+    discards.push(...unfit.map((discard) => ({ ...discard, table: target.name, unless })));
+    if (column.type === "other" || cell === null) continue;
+    if (group.kind === "event" && column.name === "received_at") receivedAt = sql;
     columns.set(column.name, column.type);
-    cells.set(column.name, cellName(cut, sql));
+    cells.set(column.name, cell);
   }
   if (target.kind === "object") {
     // An image is the object's whole state: a property that it lacks is gone.
@@ -417,31 +448,27 @@ function stageTable(
     columns,
     parts: [...(standing?.parts ?? []), part],
   });
-  const id = cellName(cut, "id");
-  const receivedAt =
-    (group.kind === "event" ? cells.get("received_at") : undefined) ?? cellName(cut, "changed_at");
-  cut.discards.push(...discards.map((discard) => ({ ...discard, table: target.name, id, receivedAt })));
+  cut.discards.push(...discards.map((discard) => ({ ...discard, receivedAt })));
 }
 
+/** @param relation its columns `d<n>`, `r<n>` and `t<n>` are the values, reasons and times of the nth discard */
 async function addDiscards(
   scratch: DuckDBConnection,
-  discards: Cut["discards"],
+  discards: readonly { readonly column: string; readonly table: TableName }[],
   relation: string,
   planner: Planner,
 ): Promise<void> {
-  if (discards.length === 0) return;
   const counted = await scratch.runAndReadAll(
     `SELECT ${discards.map((_, index) => `count(d${index})::INTEGER`).join(", ")} FROM ${relation}`,
   );
   const counts = counted.getRows()[0] as readonly number[];
-  for (const [index, { column, reason, table, id, receivedAt }] of discards.entries()) {
+  for (const [index, { column, table }] of discards.entries()) {
     const count = counts[index] ?? 0;
     if (count === 0) continue;
     planner.discarded += count;
-    const why = isConstant(reason) ? reason : `r${index}`;
     const selects = planner.discards.get(table.schema) ?? [];
     selects.push(
-      `SELECT ${receivedAt} AS received_at, ${sqlText(table.table)} AS table_name, ${id} AS id, ${sqlText(column)} AS column_name, d${index} AS column_value, ${why} AS reason FROM ${relation} WHERE d${index} IS NOT NULL`,
+      `SELECT t${index} AS received_at, ${sqlText(table.table)} AS table_name, id, ${sqlText(column)} AS column_name, d${index} AS column_value, r${index} AS reason FROM ${relation} WHERE d${index} IS NOT NULL`,
     );
     planner.discards.set(table.schema, selects);
   }
@@ -464,18 +491,10 @@ async function discardWhole(
 ): Promise<void> {
   const relation = `whole_${group.id}_${planner.discarded}`;
   await scratch.run(
-    `CREATE OR REPLACE TABLE ${relation} AS SELECT id, changed_at, image AS d0 FROM item WHERE g = ${group.id} AND (${condition})`,
+    `CREATE OR REPLACE TABLE ${relation} AS SELECT id, image AS d0, ${sqlText(reason)} AS r0, changed_at AS t0
+     FROM item WHERE g = ${group.id} AND (${condition})`,
   );
-  const discard = {
-    column: "*",
-    condition: "",
-    value: "",
-    reason: sqlText(reason),
-    table,
-    id: "id",
-    receivedAt: "changed_at",
-  };
-  await addDiscards(scratch, [discard], relation, planner);
+  await addDiscards(scratch, [{ column: "*", table }], relation, planner);
 }
 
 type Discovered = {
@@ -541,12 +560,15 @@ async function discover(
           json_type(image, ${pointerList(leafList.map(([pointer]) => pointer))}) AS ty FROM item WHERE g = ${group.id})
       GROUP BY hash(k, ty)`);
     const types = await scratch.runAndReadAll(
-      `SELECT pos::INTEGER, type, min(ord)::DOUBLE FROM (SELECT pos, ord, ty[pos] AS type FROM shape, range(1, ${leafList.length + 1}) AS r(pos))
+      `SELECT pos::INTEGER, type, min(ord)::DOUBLE, sum(n)::DOUBLE FROM (SELECT pos, ord, n, ty[pos] AS type FROM shape, range(1, ${leafList.length + 1}) AS r(pos))
        WHERE type IS NOT NULL AND type <> 'NULL' GROUP BY ALL`,
     );
     const seen = leafList.map(() => new Map<JsonType, number>());
-    for (const [position, type, ord] of types.getRows() as [number, JsonType, number][]) {
+    const counts = leafList.map(() => ({ values: 0, objects: 0 }));
+    for (const [position, type, ord, n] of types.getRows() as [number, JsonType, number, number][]) {
       seen[position - 1]?.set(type, ord);
+      const count = counts[position - 1];
+      if (count !== undefined) count[type === "OBJECT" ? "objects" : "values"] += n;
     }
     let found = false;
     for (const [index, [pointer, path]] of leafList.entries()) {
@@ -573,6 +595,7 @@ async function discover(
       path,
       expanded: objects.has(pointer),
       types: seen[index] ?? new Map<JsonType, number>(),
+      present: (counts[index]?.values ?? 0) + (objects.has(pointer) ? 0 : (counts[index]?.objects ?? 0)),
     }));
     const { select, values } = planExtraction(found_);
     const list = found_.flatMap((leaf): Leaf[] => {

@@ -31,7 +31,10 @@ export type SyncLimits = {
   /** Tables of events and collections that one source may have. */
   readonly tablesMax: number;
 };
-export const SYNC_LIMITS: SyncLimits = { rowsMax: 100_000, bytesMax: 64 * 1024 ** 2, tablesMax: 1000 };
+/** DuckDB works on as many cores as there are 122,880s of rows. */
+export const SYNC_LIMITS: SyncLimits = { rowsMax: 300_000, bytesMax: 64 * 1024 ** 2, tablesMax: 1000 };
+
+const MEMORY_MAX_MB = 1024;
 
 export type SyncOptions = {
   readonly follow: boolean;
@@ -88,7 +91,9 @@ export async function sync(
   }
   const scratch = await openScratch(store, 2);
   try {
-    await scratch.connection.run("SET preserve_insertion_order = false");
+    await scratch.connection.run(
+      `SET preserve_insertion_order = false; SET memory_limit = '${MEMORY_MAX_MB}MB'`,
+    );
     const warehouse = await open(scratch.connection);
     try {
       const syncer = new Syncer(store, scratch, warehouse, await warehouse.load(), options);

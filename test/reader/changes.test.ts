@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { expiredFiles, planExpire } from "../../compactor/levels.ts";
 import type { Changelog, ChangesOptions, SinceLike } from "../../reader/changelog.ts";
 import { openChangelog } from "../../reader/changelog.ts";
 import { systemClock } from "../../shared/clock.ts";
@@ -191,6 +192,30 @@ describe("get", () => {
     expect(await changelog.get("o#shop#orders#o2")).toBeNull();
     await expect(changelog.get("{nonsense")).rejects.toMatchObject({ code: "bad_key" });
   });
+});
+
+test("since a time that retention has taken is refused, and from there on is not", async () => {
+  const kept = memoryStore();
+  const some = await layDown(kept, T0);
+  try {
+    await some.commit([object("users", "u1", at(1))], at(2));
+    await some.commit([object("users", "u2", at(31))], at(60));
+    const identity = { txnId: "expire", nowMs: at(61) };
+    const plan = planExpire(some.snapshot(), expiredFiles(some.snapshot(), 40 * MINUTE), identity);
+    if (plan.kind === "stale") throw new Error(plan.why);
+    await some.put(plan.commit, plan.next);
+    const changelog = await open(kept);
+    // The expired window is [T0, T0 + 5 min).
+    const refused = changelog.changesSince(time(at(4)));
+    await expect(refused).rejects.toMatchObject({
+      code: "past_retention",
+      message: expect.stringContaining("expired"),
+    });
+    const { rows } = await changelog.changesSince(time(at(5)));
+    expect((await Array.fromAsync(rows)).map(({ id }) => id)).toEqual(["u2"]);
+  } finally {
+    await some.close();
+  }
 });
 
 test("of a large file it reads the row groups and columns that are needed, and gives the same rows", async () => {

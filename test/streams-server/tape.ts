@@ -54,6 +54,8 @@ export type Tape = {
   readonly trim: (table: string, keep: number, shard?: string) => void;
   /** Drops a shard as if its 24 hours had passed. */
   readonly drop: (shard: string) => void;
+  /** The number that a shard's next record comes after. */
+  readonly goOnFrom: (shard: string, seq: bigint) => void;
   /** How long a new shard stays out of the list, at most. */
   readonly lag: (maxMs: number) => void;
 };
@@ -75,6 +77,11 @@ export function openTape(nowMs: () => number, random: Random): Tape {
     const table = tables.get(name);
     if (table === undefined) throw new Error(`there is no table ${name}`);
     return table;
+  };
+  const shardOf = (id: string): OwnShard => {
+    const shard = shards.get(id);
+    if (shard === undefined) throw new Error(`there is no shard ${id}`);
+    return shard;
   };
   const openOf = (name: string): OwnShard[] => open.get(name) ?? [];
   const shardsOf = ({ arns }: Table): OwnShard[] =>
@@ -160,7 +167,7 @@ export function openTape(nowMs: () => number, random: Random): Tape {
     },
     end,
     rotateAll: (name) => {
-      for (const { id } of Array.from(openOf(name))) end(name, 1, id);
+      for (const id of openOf(name).map((shard) => shard.id)) end(name, 1, id);
     },
     switchOff: (name) => {
       for (const shard of openOf(name)) shard.closed = true;
@@ -175,9 +182,10 @@ export function openTape(nowMs: () => number, random: Random): Tape {
       }
     },
     drop: (id) => {
-      const shard = shards.get(id);
-      if (shard === undefined) throw new Error(`there is no shard ${id}`);
-      shard.gone = true;
+      shardOf(id).gone = true;
+    },
+    goOnFrom: (id, seq) => {
+      shardOf(id).next = seq;
     },
     lag: (maxMs) => {
       lagMaxMs = maxMs;

@@ -31,8 +31,8 @@ export async function startPostgres(): Promise<TestPostgres> {
     createPostgresUser: process.getuid?.() === 0,
     initdbFlags: ["--encoding=UTF8", "--no-sync"],
     postgresFlags: ["-c", "fsync=off", "-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories="],
-    onLog: (message: unknown) => said.push(typeof message === "string" ? message : JSON.stringify(message)),
-    onError: (message) => said.push(message),
+    onLog: (message) => said.push(message),
+    onError: (message: unknown) => said.push(String(message)),
   });
   try {
     await server.initialise();
