@@ -236,14 +236,14 @@ test("more rows than are sorted at a time come in order all the same, each once"
     });
     const changelog = await open(many);
     const { rows } = await changelog.changesSince(time(0), { columns: [] });
-    let [told, before] = [0, ""];
+    let [given, before] = [0, ""];
     for await (const { changedMs, seq } of rows) {
       const place = `${changedMs} ${seq}`;
       if (place <= before) throw new Error(`${place} after ${before}`);
       before = place;
-      told += 1;
+      given += 1;
     }
-    expect(told).toBe(count);
+    expect(given).toBe(count);
   } finally {
     await some.close();
   }
