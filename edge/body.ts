@@ -101,11 +101,15 @@ function isShort(request: Request): boolean {
   return length !== null && /^\d+$/.test(length) && Number(length) <= REQUEST_LIMITS.bytesMax;
 }
 
+/** Asking for `request.body` makes a stream of it, which a body that is read whole does not need. */
+async function readSent(request: Request): Promise<Read> {
+  if (isShort(request)) return readWhole(request);
+  if (request.body === null) return { kind: "bytes", bytes: new Uint8Array(0) };
+  return readBytes(request.body, REQUEST_LIMITS.bytesMax, DRAIN_MAX);
+}
+
 export async function readBody(request: Request): Promise<BodyText | Refused> {
-  if (request.body === null) return { kind: "text", text: "", sent: new Uint8Array(0) };
-  const read = isShort(request)
-    ? await readWhole(request)
-    : await readBytes(request.body, REQUEST_LIMITS.bytesMax, DRAIN_MAX);
+  const read = await readSent(request);
   if (read.kind === "too_large") return tooLarge;
   if (read.kind === "failed") return cutShort;
   if (isGzip(read.bytes)) return gunzip(read.bytes);

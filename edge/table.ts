@@ -62,9 +62,11 @@ const NO_WORK: TableWork = { puts: [], updates: [] };
 
 export async function writeTable(table: Table, work: TableWork): Promise<TableOutcome> {
   const session = table.dynamo.open();
-  const outcome = await writeWith({ ...table, call: session.call }, work);
-  session.close();
-  return outcome;
+  try {
+    return await writeWith({ ...table, call: session.call }, work);
+  } finally {
+    session.close();
+  }
 }
 
 async function writeWith(table: OpenTable, work: TableWork): Promise<TableOutcome> {

@@ -97,14 +97,12 @@ function createTimeouts(timeoutMs: number): {
   }
   return {
     bound: (answer) =>
-      new Promise((resolve) => {
+      new Promise((resolve, reject) => {
         const call = { dueMs: Date.now() + timeoutMs, giveUp: resolve };
         waiting.add(call);
         timer ??= setTimeout(ring, timeoutMs);
-        void answer.then((value) => {
-          waiting.delete(call);
-          resolve(value);
-        });
+        const ended = (): boolean => waiting.delete(call);
+        answer.finally(ended).then(resolve, reject);
       }),
     close: () => {
       if (timer !== null) clearTimeout(timer);
@@ -146,9 +144,11 @@ export function createDynamo(options: DynamoOptions): DynamoClient {
 
   async function call(target: string, body: string): Promise<DynamoAnswer> {
     const session = open();
-    const answer = await session.call(target, body);
-    session.close();
-    return answer;
+    try {
+      return await session.call(target, body);
+    } finally {
+      session.close();
+    }
   }
   return { call, open };
 }

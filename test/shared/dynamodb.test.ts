@@ -1,0 +1,56 @@
+import { expect, test } from "vitest";
+import { createDynamo } from "../../shared/aws/dynamodb.ts";
+import type { DynamoOptions } from "../../shared/aws/dynamodb.ts";
+
+const answering = (response: () => Promise<Response>, more: Partial<DynamoOptions> = {}) =>
+  createDynamo({
+    endpoint: "http://127.0.0.1:1",
+    region: "us-east-1",
+    credentials: () => ({ accessKeyId: "a", secretAccessKey: "b" }),
+    timeoutMs: 50,
+    fetch: response,
+    ...more,
+  });
+const failing = (status: number, type: string, message = "why") =>
+  answering(
+    async () => new Response(JSON.stringify({ __type: `com.amazonaws#${type}`, message }), { status }),
+  );
+
+test.each<[string, number, string, string]>([
+  ["throttling, which comes as a 400", 400, "ProvisionedThroughputExceededException", "throttled"],
+  ["throttling that no model names", 400, "ThrottlingException", "throttled"],
+  ["a condition that failed", 400, "ConditionalCheckFailedException", "refused"],
+  ["a server's fault", 500, "InternalServerError", "unavailable"],
+])("%s", async (_name, status, type, kind) => {
+  expect(await failing(status, type).call("T.Op", "{}")).toMatchObject({ kind });
+});
+
+test("what is no answer of DynamoDB's is said", async () => {
+  const dynamo = answering(async () => new Response("<html>", { status: 403 }));
+  expect(await dynamo.call("T.Op", "{}")).toMatchObject({ kind: "refused", errorType: "Unreadable" });
+});
+
+test("a broken connection and a silent server are unavailable", async () => {
+  const broken = answering(() => Promise.reject(new Error("reset")));
+  expect(await broken.call("T.Op", "{}")).toEqual({ kind: "unavailable", message: "reset" });
+  const silent = answering(() => new Promise(() => undefined));
+  expect(await silent.call("T.Op", "{}")).toEqual({ kind: "unavailable", message: "no answer within 50 ms" });
+});
+
+test("calls of one session time out each on its own", async () => {
+  let calls = 0;
+  const dynamo = answering(() =>
+    calls++ % 2 === 0 ? new Promise(() => undefined) : Promise.resolve(new Response("{}")),
+  );
+  const session = dynamo.open();
+  const answers = await Promise.all([1, 2, 3, 4].map(() => session.call("T.Op", "{}")));
+  session.close();
+  expect(answers.map(({ kind }) => kind)).toEqual(["unavailable", "ok", "unavailable", "ok"]);
+});
+
+test("credentials that cannot be had are the caller's to hear of", async () => {
+  const dynamo = answering(async () => new Response("{}"), {
+    credentials: () => Promise.reject(new Error("no credentials")),
+  });
+  await expect(dynamo.call("T.Op", "{}")).rejects.toThrow("no credentials");
+});
