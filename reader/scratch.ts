@@ -48,6 +48,8 @@ export type Scratch = {
   /** Fetches one file whole; null when it is not in the store. It is deleted by `close`. */
   readonly read: (file: DataFile, signal?: AbortSignal) => Promise<ReadFile | null>;
   readonly counts: ReadCounts;
+  /** The path of a folder that is not there yet; `close` deletes it. */
+  readonly newDir: () => string;
   readonly close: () => Promise<void>;
 };
 export type FetchedFiles = {
@@ -176,6 +178,7 @@ export async function openScratch(store: ObjectStore, threads = 1): Promise<Scra
   return {
     connection,
     counts,
+    newDir: () => join(dir, `slices-${(next += 1)}`),
     read: async (file, signal) => {
       counts.files += 1;
       return readWhole(file, signal);
