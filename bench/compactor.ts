@@ -64,7 +64,10 @@ export async function benchCompactor(progress: (what: string) => void): Promise<
         s3Credentials,
         flushBytes: FLUSH_BYTES,
       };
-      contestants.set(name, await start("contestant.ts", [JSON.stringify(contest)], CREDENTIALS));
+      contestants.set(
+        name,
+        await start("contestant.ts", [JSON.stringify(contest)], { ...CREDENTIALS, TMPDIR: dir }),
+      );
     }
     return rowsOf(await contend(contestants, progress));
   } finally {

@@ -11,20 +11,47 @@ function context(index: number): object {
     os: { name: "iOS", version: "18.1" },
     screen: { width: 393, height: 852, density: 3 },
     timezone: "Europe/Oslo",
+    ip: "203.0.113.7",
+    traits: { plan: "pro", since: 2024 },
   };
 }
 
 const at = (index: number): string => new Date(Date.now() - 60_000 + index * 100).toISOString();
 
+/** What an app tracks: each event has properties of its own. */
+const EVENTS: readonly (readonly [string, (n: number) => object])[] = [
+  ["Product Viewed", (n) => ({ sku: `s-${n}`, price: 19.99, currency: "EUR", position: n, sale: true })],
+  ["Product Added", (n) => ({ cart: `c-${n}`, sku: `s-${n}`, quantity: 2, price: 5, variant: "blue" })],
+  [
+    "Cart Viewed",
+    (n) => ({
+      cart: `c-${n}`,
+      items: [
+        { sku: "a", qty: 1 },
+        { sku: "b", qty: n },
+      ],
+    }),
+  ],
+  ["Order Completed", (n) => ({ order: n, total: 27.5, tax: 2.2, items: [{ sku: "a", qty: 1, price: 9 }] })],
+  [
+    "Search",
+    (n) => ({ query: "blue shoes", results: n, page: 1, filters: { size: [41, 42], in_stock: true } }),
+  ],
+  ["Video Played", (n) => ({ video: n, at: 12.5, length: 93, quality: 1080, muted: false, full: null })],
+  ["Signed In", (n) => ({ method: "passkey", attempt: n, new_device: false, mfa: true })],
+  ["Notification Opened", (n) => ({ campaign: `k-${n}`, kind: "push", delay_ms: 5310, deep: true })],
+];
+
 function track(index: number, request: number): object {
+  const [event, properties] = EVENTS[index % EVENTS.length] ?? ["Seen", () => ({})];
   return {
     type: "track",
-    event: "Product Added",
+    event,
     messageId: `node-next-${request}-${index}-4b7a9f62-0d6c-4a39-9a3e`,
     userId: `user-${index % 40}`,
     anonymousId: `c6f1b0c8-1d4c-4cf3-8f5e-${String(index).padStart(12, "0")}`,
     timestamp: at(index),
-    properties: { sku: `s-${index}`, price: 19.99, quantity: 2, currency: "EUR", sale: true, rank: index },
+    properties: properties(index),
     context: context(index),
     integrations: {},
   };

@@ -5,8 +5,9 @@
  */
 import { Agent } from "node:http";
 import { postRaw, startCannedTable, startEdge } from "./edge.ts";
-import type { BenchRow } from "./edge.ts";
 import { trackBatch } from "./edge-bodies.ts";
+import type { BenchRow } from "./report.ts";
+import { quantile } from "./report.ts";
 
 const STEP_S = 6;
 /** Past this many unanswered requests the client itself would be what is measured. */
@@ -16,6 +17,8 @@ type Step = {
   readonly answered: number;
   readonly shed: number;
   readonly failed: number;
+  /** Not even sent: too many were unanswered. */
+  readonly unsent: number;
   readonly seconds: number;
   readonly latenciesMs: readonly number[];
 };
@@ -27,7 +30,7 @@ async function runStep(
   perSecond: number,
 ): Promise<Step> {
   const latenciesMs: number[] = [];
-  let [answered, shed, failed, open] = [0, 0, 0, 0];
+  let [answered, shed, failed, unsent, open] = [0, 0, 0, 0, 0];
   const started = performance.now();
   const pending: Promise<void>[] = [];
 
@@ -50,21 +53,16 @@ async function runStep(
   for (let sent = 0; sent < total;) {
     const dueCount = Math.min(total, Math.floor(((performance.now() - started) / 1000) * perSecond) + 1);
     for (; sent < dueCount; sent++) {
-      if (open >= OPEN_MAX) failed += 1;
+      if (open >= OPEN_MAX) unsent += 1;
       else pending.push(one(bodies[sent % bodies.length] ?? "", (sent * 1000) / perSecond));
     }
     await new Promise((resolve) => setTimeout(resolve, 2));
   }
   await Promise.all(pending);
-  return { answered, shed, failed, seconds: (performance.now() - started) / 1000, latenciesMs };
-}
-
-function quantile(sorted: readonly number[], share: number): number {
-  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? 0;
+  return { answered, shed, failed, unsent, seconds: (performance.now() - started) / 1000, latenciesMs };
 }
 
 function rowsOf(name: string, perSecond: number, step: Step): BenchRow[] {
-  const sorted = step.latenciesMs.toSorted((a, b) => a - b);
   const row = (what: string, value: number, unit: string, limit: number | null = null): BenchRow => ({
     name: `${name} load, ${what}`,
     value,
@@ -75,10 +73,11 @@ function rowsOf(name: string, perSecond: number, step: Step): BenchRow[] {
   return [
     row("offered", perSecond, "requests/s"),
     row("achieved", step.answered / step.seconds, "requests/s"),
-    row("p50", quantile(sorted, 0.5), "ms"),
-    row("p99", quantile(sorted, 0.99), "ms"),
-    row("p99.9", quantile(sorted, 0.999), "ms"),
+    row("p50", quantile(step.latenciesMs, 0.5), "ms"),
+    row("p99", quantile(step.latenciesMs, 0.99), "ms"),
+    row("p99.9", quantile(step.latenciesMs, 0.999), "ms"),
     row("shed with 429 or 503", step.shed, "requests"),
+    row("kept back, unanswered ones being too many", step.unsent, "requests"),
     row("errors", step.failed, "requests", 0),
   ];
 }

@@ -1,4 +1,4 @@
-/** `npm run bench [-- edge | compactor | freshness] [--json]`: measures, and never fails on a timing. */
+/** `npm run bench [-- edge | compactor | freshness | since] [--json]`: measures, and never fails on a timing. */
 import { parseArgs } from "node:util";
 import { describeError } from "../shared/errors.ts";
 import type { BenchRow } from "./report.ts";
@@ -7,7 +7,21 @@ import { rowJson, table } from "./report.ts";
 type Bench = (progress: (what: string) => void) => Promise<readonly BenchRow[]>;
 
 const BENCHES: Readonly<Record<string, () => Promise<Bench>>> = {
+  edge: async () => {
+    const [{ benchEdge }, { benchEdgeLoad }] = await Promise.all([
+      import("./edge.ts"),
+      import("./edge-load.ts"),
+    ]);
+    return async (progress) => {
+      progress("a core's work, half a minute");
+      const rows = await benchEdge();
+      progress("load, half a minute");
+      return [...rows, ...(await benchEdgeLoad())];
+    };
+  },
   compactor: async () => (await import("./compactor.ts")).benchCompactor,
+  freshness: async () => (await import("./freshness.ts")).benchFreshness,
+  since: async () => (await import("./since.ts")).benchSince,
 };
 
 function misuse(what: string): never {

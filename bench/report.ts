@@ -11,10 +11,10 @@ export type BenchRow = {
 
 export const median = (values: readonly number[]): number => quantile(values, 0.5);
 
-/** @param share 0 to 1 */
+/** The least value that so many of them do not exceed. @param share 0 to 1 */
 export function quantile(values: readonly number[], share: number): number {
   const sorted = values.toSorted((a, b) => a - b);
-  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? Number.NaN;
+  return sorted[Math.max(0, Math.ceil(sorted.length * share) - 1)] ?? Number.NaN;
 }
 
 export const rowJson = ({ name, value, unit, limit, ratio }: BenchRow): string =>

@@ -4,7 +4,7 @@
  * counted as ours.
  */
 import { spawn } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { createServer } from "node:net";
 import type { AddressInfo } from "node:net";
@@ -43,13 +43,13 @@ export async function bundle(entry: string): Promise<string> {
 
 const ERRORS_MAX = 1_000_000;
 
-/** Linux counts in hundredths of a second. */
-const MS_PER_TICK = 10;
-
+/** What its threads ran so far, from the scheduler's own count in ns: /proc/<pid>/stat has only hundredths of a second. */
 function cpuMsOf(pid: number): number {
-  const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
-  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-  return (Number(fields[11]) + Number(fields[12])) * MS_PER_TICK;
+  let ns = 0;
+  for (const thread of readdirSync(`/proc/${pid}/task`)) {
+    ns += Number(readFileSync(`/proc/${pid}/task/${thread}/schedstat`, "utf8").split(" ")[0]);
+  }
+  return ns / 1e6;
 }
 
 function residentBytes(pid: number): number {

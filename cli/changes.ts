@@ -1,66 +1,144 @@
-/** `varve changes`: what changed since T. */
+/** `varve changes`: what changed since T, once or as it goes on. */
+import type { Changes } from "../reader/changelog.ts";
 import { openChangelog } from "../reader/changelog.ts";
-import { describeSince } from "../reader/changelog.ts";
-import { iso, parseSince } from "../reader/range.ts";
+import { withParquet } from "../reader/export.ts";
+import { namesIn, nearest } from "../reader/names.ts";
+import type { Filter, Since } from "../reader/range.ts";
+import { describeSince } from "../reader/range.ts";
 import type { ChangeRow } from "../reader/scan.ts";
+import { VarveError } from "../shared/errors.ts";
 import type { ObjectStore } from "../shared/store.ts";
-import type { Output } from "./output.ts";
+import type { FileOutput, Output } from "./output.ts";
+import type { Format } from "./rows.ts";
+import { TABLE_COLUMNS, rowFormat } from "./rows.ts";
 
-export type ChangesArguments = {
+export type ChangesArguments = Filter & {
   readonly since: string;
   readonly until?: string | undefined;
-  readonly collection?: string | undefined;
-  readonly source?: string | undefined;
-  readonly json: boolean;
+  readonly format: Format;
+  readonly limit?: number | undefined;
+};
+
+export type FollowArguments = Filter & {
+  readonly since?: string | undefined;
+  readonly format: Exclude<Format, "parquet">;
+  readonly limit?: number | undefined;
+  readonly consumer?: string | undefined;
+  /** A file's path. */
+  readonly cursor?: string | undefined;
+  readonly fromSnapshot: boolean;
 };
 
 export async function changesCommand(
   store: ObjectStore,
-  args: ChangesArguments,
-  output: Output,
-  nowMs: number,
+  { since, until, format, limit, ...filter }: ChangesArguments,
+  output: FileOutput,
 ): Promise<void> {
-  const since = parseSince(args.since, nowMs);
-  const until = args.until === undefined ? {} : { until: parseSince(args.until, nowMs) };
   const changelog = await openChangelog(store);
-  const filter = { collection: args.collection, source: args.source };
-  const { rows, next, counts } = await changelog.changesSince(since, { ...until, ...filter });
-  let count = 0;
-  if (!args.json) await output.line(TEXT_HEADER);
-  for await (const row of rows) {
-    count += 1;
-    await output.line(args.json ? rowJson(row) : rowText(row));
+  const columns = format === "table" ? TABLE_COLUMNS : undefined;
+  const changes = await changelog.changesSince(since, { until, columns, ...filter });
+  for (const { message } of changes.notices) output.note(`note: ${message}`);
+  const taken: Taken = { count: 0, cutAt: null, lastMs: null, wholeMs: null };
+  const rows = taking(changes.rows, limit, taken, (count) => output.progress(`${count} rows`));
+  if (format === "parquet") await withParquet(rows, output.file);
+  else {
+    const { header, line } = rowFormat(format, false);
+    if (header !== null) await output.line(header);
+    for await (const row of rows) await output.line(line(row));
   }
+  if (taken.count === 0) await checkNames(store, await changelog.files(), filter);
+  report(changes, taken, output);
+}
+
+function report({ counts, since, next }: Changes, taken: Taken, output: Output): void {
   const { live, read } = counts;
-  output.note(`${count} rows in (${describeSince(since)}, ${describeSince(next)}]`);
-  output.note(`read ${read.files} of ${live.files} files, ${read.bytes} of ${live.bytes} bytes`);
-  output.note(`next: --since ${describeSince(next)}`);
+  const end = taken.cutAt === null ? next : taken.cutAt(since);
+  output.note(
+    taken.cutAt === null
+      ? `${taken.count} rows in (${describeSince(since)}, ${describeSince(end)}]`
+      : `the first ${taken.count} rows after ${describeSince(since)}; there are more`,
+  );
+  output.note(
+    `read ${read.files} of ${live.files} files, ${read.bytes} of ${live.bytes} bytes, in ${read.requests} requests`,
+  );
+  output.note(`next: --since ${describeSince(end)}`);
 }
 
-/** One JSON object a line, columns as in the files; `image` is JSON, its number text as it was. */
-export function rowJson(row: ChangeRow): string {
-  const { image, key, changedMs, eventMs, userId, anonymousId, ...rest } = row;
-  const columns = JSON.stringify({
-    changed_at: iso(changedMs),
-    changed_ms: changedMs,
-    ...rest,
-    user_id: userId,
-    anonymous_id: anonymousId,
-    event_at: eventMs === null ? null : iso(eventMs),
-  });
-  return `${columns.slice(0, -1)},"key":${key},"image":${image ?? "null"}}`;
+type Taken = {
+  count: number;
+  /** Where to go on from after a cut; null while there is none. */
+  cutAt: ((since: Since) => Since) | null;
+  lastMs: number | null;
+  /** The greatest time of which every row was given. */
+  wholeMs: number | null;
+};
+
+/** The first `limit` rows, and whether there were more. */
+async function* taking(
+  rows: AsyncIterable<ChangeRow>,
+  limit: number | undefined,
+  taken: Taken,
+  progress: (count: number) => void,
+): AsyncGenerator<ChangeRow> {
+  for await (const row of rows) {
+    if (row.changedMs !== taken.lastMs) taken.wholeMs = taken.lastMs;
+    if (taken.count === limit) {
+      const { wholeMs } = taken;
+      taken.cutAt = (since) =>
+        since.kind === "version" || wholeMs === null ? since : { kind: "time", ms: wholeMs };
+      return;
+    }
+    taken.lastMs = row.changedMs;
+    taken.count += 1;
+    if (taken.count % 1000 === 0) progress(taken.count);
+    yield row;
+  }
 }
 
-const TEXT_HEADER = `${"CHANGED AT".padEnd(24)}  ${"OP".padEnd(6)}  ${"COLLECTION".padEnd(12)}  ${"ID".padEnd(40)}  WHAT`;
+/** No rows: because nothing changed, or because there is no such source or collection. */
+async function checkNames(
+  store: ObjectStore,
+  files: Parameters<typeof namesIn>[1],
+  filter: Filter,
+): Promise<void> {
+  if (filter.source === undefined && filter.collection === undefined) return;
+  const names = await namesIn(store, files);
+  for (const what of ["source", "collection"] as const) {
+    const name = filter[what];
+    if (name === undefined || names[what].size === 0 || names[what].has(name)) continue;
+    throw new VarveError(
+      `unknown_${what}`,
+      `there is no ${what} ${JSON.stringify(name)} in the changelog.`,
+      `The nearest: ${nearest(name, names[what]).join(", ")}.`,
+    );
+  }
+}
 
-function rowText(row: ChangeRow): string {
-  const what = row.event ?? row.image ?? "";
-  const id = row.id ?? row.key;
-  return [
-    iso(row.changedMs),
-    row.op.padEnd(6),
-    (row.collection ?? "-").padEnd(12),
-    id.padEnd(40),
-    what.length > 60 ? `${what.slice(0, 59)}…` : what,
-  ].join("  ");
+/** Goes on until the signal, or the limit. */
+export async function followCommand(
+  store: ObjectStore,
+  { format, limit, ...options }: FollowArguments,
+  output: Output,
+  signal: AbortSignal,
+): Promise<void> {
+  const changelog = await openChangelog(store);
+  const { header, line } = rowFormat(format, true);
+  if (header !== null) await output.line(header);
+  let count = 0;
+  let version: number | null = null;
+  try {
+    following: for await (const batch of changelog.follow({ ...options, signal })) {
+      for await (const row of batch.rows) {
+        await output.line(line(row, batch.version));
+        count += 1;
+        if (count === limit) break following;
+      }
+      version = batch.version;
+      output.progress(`${count} rows, version ${version}`);
+    }
+  } catch (error) {
+    if (!signal.aborted) throw error;
+  }
+  output.note(`${count} rows`);
+  if (version !== null) output.note(`next: --since ${version}`);
 }

@@ -6,7 +6,8 @@ import type { Output } from "./output.ts";
 
 export async function filesCommand(
   store: ObjectStore,
-  address: string,
+  /** What paths are relative to: `s3://bucket/prefix`, or a directory. */
+  root: string,
   json: boolean,
   output: Output,
 ): Promise<void> {
@@ -17,7 +18,7 @@ export async function filesCommand(
     await output.line(`LEVEL  ${"WINDOW".padEnd(24)}  ${"ROWS".padStart(10)}  ${"BYTES".padStart(12)}  PATH`);
   for (const file of files) {
     const columns = {
-      path: `${address}/${file.path}`,
+      path: `${root}/${file.path}`,
       level: file.level,
       window: iso(file.windowStartMs),
       rows: file.totals.rows,
@@ -27,6 +28,7 @@ export async function filesCommand(
       max_changed_at: iso(file.maxChangedMs),
       setsum: file.totals.sum,
       sha256: file.sha256,
+      complete_up_to: iso(snapshot.log.watermarkMs),
     };
     await output.line(
       json

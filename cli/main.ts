@@ -1,45 +1,57 @@
-/** The `varve` command. Exit code 0: done; 1: failed; 2: misused. */
-import { parseArgs } from "node:util";
-import { CHANGELOG_ENV, parseEnvironment } from "../shared/config.ts";
+#!/usr/bin/env node
+/** The `varve` command. Exit code 0: done; 1: failed; 2: misused. Results go to stdout, all else to stderr. */
 import { describeError, VarveError } from "../shared/errors.ts";
-import { changesCommand } from "./changes.ts";
-import { filesCommand } from "./files.ts";
-import { openOutput } from "./output.ts";
+import { Misuse, helpOf, parseCommand } from "./command.ts";
+import { COMMANDS } from "./commands.ts";
+import { SHELLS, completionOf } from "./completion.ts";
 import type { Environment } from "./target.ts";
-import { openTargetStore, targetEnvironment } from "./target.ts";
-import { verifyCommand } from "./verify.ts";
 
-const HELP = `varve <command> [options]
+function help(): string {
+  const width = Math.max(...COMMANDS.map(({ name }) => name.length)) + 3;
+  const rows = COMMANDS.map(({ name, summary }) => `  ${name.padEnd(width)}${summary}`);
+  return [
+    "varve <command> [options]",
+    "",
+    ...rows,
+    `  ${"completion".padEnd(width)}completes commands and options in ${SHELLS.join(", ")}`,
+    "",
+    "`varve <command> --help` tells its options, with examples.",
+    "",
+    "Every command but local and compactor reads VARVE_CHANGELOG (s3://bucket/prefix/region/table) and the usual AWS",
+    "variables, or finds the system that runs from --data (.varve).",
+  ].join("\n");
+}
 
-  local       the whole system on this machine
-                --port 8787   where the edge listens; 0 picks a free port
-                --data .varve where its state is kept
-                --flush 1s    how often changes are committed
-                --json        one object on the first line of stdout, for programs
-  compactor   reads the table's stream and commits it to the changelog (settings: environment)
-  changes     what changed since T
-                --since T     an ISO time, a span back from now (15m, 2h, 7d), or a version
-                --until T     up to and including; by default everything that is complete
-                --collection C, --source S
-                --json        one object a line
-  files       the live data files            --json
-  verify      checks the log, the files and the table against each other
-                --no-table    leave the table out
-                --settle 30   seconds the changelog may take to show what the table has
-                --dedupe-days 7
-                --json
-
-Every command but local and compactor reads VARVE_CHANGELOG (s3://bucket/prefix/region/table) and the usual AWS
-variables, or finds the system that runs from --data (.varve).`;
-
-class Misuse extends Error {}
+async function run([name, ...rest]: readonly string[], environment: Environment): Promise<number> {
+  if (name === undefined || name === "help" || name === "--help" || name === "-h") {
+    const asked = COMMANDS.find((command) => command.name === rest[0]);
+    console.log(asked === undefined ? help() : helpOf(asked));
+    return name === undefined ? 2 : 0;
+  }
+  if (name === "completion") {
+    const shell = SHELLS.find((known) => known === rest[0]);
+    if (shell === undefined) throw new Misuse(`completion takes a shell: ${SHELLS.join(", ")}`);
+    console.log(completionOf(shell, COMMANDS));
+    return 0;
+  }
+  const command = COMMANDS.find((one) => one.name === name);
+  if (command === undefined) throw new Misuse(`there is no command ${JSON.stringify(name)}`);
+  if (rest.includes("--help") || rest.includes("-h")) {
+    console.log(helpOf(command));
+    return 0;
+  }
+  return command.run(parseCommand(command, rest, environment, stopSignal));
+}
 
 async function main(argv: readonly string[], environment: Environment): Promise<number> {
   try {
     return await run(argv, environment);
   } catch (error) {
     if (error instanceof Misuse) {
-      console.error(`varve: ${error.message}\n  Run \`varve help\` for the commands and their options.`);
+      const known = COMMANDS.some(({ name }) => name === argv[0]);
+      console.error(
+        `varve: ${error.message}\n  Run \`varve ${known ? `${argv[0]} --help` : "help"}\` for what there is.`,
+      );
       return 2;
     }
     console.error(`varve: ${describeError(error)}`);
@@ -47,127 +59,6 @@ async function main(argv: readonly string[], environment: Environment): Promise<
     return 1;
   }
 }
-
-async function run([command, ...rest]: readonly string[], environment: Environment): Promise<number> {
-  switch (command) {
-    case undefined:
-    case "help":
-    case "--help":
-    case "-h":
-      console.log(HELP);
-      return command === undefined ? 2 : 0;
-    case "local": {
-      const options = parse(rest, {
-        ...COMMON,
-        port: { type: "string" },
-        flush: { type: "string" },
-      });
-      const { runLocal } = await import("../local/local.ts");
-      await runLocal(
-        {
-          port: number(options, "port", 8787),
-          dataDir: text(options, "data") ?? ".varve",
-          flush: text(options, "flush") ?? "1s",
-          json: options["json"] === true,
-        },
-        stopSignal(),
-      );
-      return 0;
-    }
-    case "compactor": {
-      parse(rest, {});
-      const { compactorMain } = await import("../compactor/main.ts");
-      await compactorMain(environment, stopSignal());
-      return 0;
-    }
-    case "changes": {
-      const options = parse(rest, {
-        ...COMMON,
-        since: { type: "string" },
-        until: { type: "string" },
-        collection: { type: "string" },
-        source: { type: "string" },
-      });
-      const since = text(options, "since");
-      if (since === undefined) throw new Misuse("changes needs --since, such as --since 1h");
-      const target = targetEnvironment(environment, text(options, "data") ?? ".varve");
-      await changesCommand(
-        openTargetStore(target),
-        {
-          since,
-          until: text(options, "until"),
-          collection: text(options, "collection"),
-          source: text(options, "source"),
-          json: options["json"] === true,
-        },
-        output(),
-        Date.now(),
-      );
-      return 0;
-    }
-    case "files": {
-      const options = parse(rest, COMMON);
-      const target = targetEnvironment(environment, text(options, "data") ?? ".varve");
-      const { address } = parseEnvironment(CHANGELOG_ENV, target).VARVE_CHANGELOG;
-      await filesCommand(openTargetStore(target), address, options["json"] === true, output());
-      return 0;
-    }
-    case "verify": {
-      const options = parse(rest, {
-        ...COMMON,
-        "no-table": { type: "boolean" },
-        settle: { type: "string" },
-        "dedupe-days": { type: "string" },
-      });
-      const target = targetEnvironment(environment, text(options, "data") ?? ".varve");
-      const sound = await verifyCommand(
-        openTargetStore(target),
-        target,
-        {
-          json: options["json"] === true,
-          table: options["no-table"] !== true,
-          settleS: number(options, "settle", 30),
-          dedupeDays: number(options, "dedupe-days", 7),
-        },
-        output(),
-      );
-      return sound ? 0 : 1;
-    }
-    default:
-      throw new Misuse(`there is no command ${JSON.stringify(command)}`);
-  }
-}
-
-type OptionSpec = Record<string, { type: "string" | "boolean" }>;
-type Options = Readonly<Record<string, string | boolean | undefined>>;
-
-const COMMON = { json: { type: "boolean" }, data: { type: "string" } } as const satisfies OptionSpec;
-
-function parse(args: readonly string[], options: OptionSpec): Options {
-  try {
-    return parseArgs({ args: [...args], options, strict: true, allowPositionals: false }).values;
-  } catch (error) {
-    throw new Misuse(
-      error instanceof Error ? (error.message.split(". ")[0] ?? error.message) : String(error),
-    );
-  }
-}
-
-function text(options: Options, name: string): string | undefined {
-  const value = options[name];
-  return typeof value === "string" ? value : undefined;
-}
-
-function number(options: Options, name: string, otherwise: number): number {
-  const value = text(options, name);
-  if (value === undefined) return otherwise;
-  const parsed = Number(value);
-  if (value.trim() === "" || !Number.isFinite(parsed) || parsed < 0)
-    throw new Misuse(`--${name} takes a number of 0 or more, not ${JSON.stringify(value)}`);
-  return parsed;
-}
-
-const output = () => openOutput(process.stdout, process.stderr);
 
 const FORCE_AFTER_MS = 1000;
 

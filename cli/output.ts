@@ -1,5 +1,6 @@
 /** Where a command writes: results to stdout, everything else to stderr. */
 import { once } from "node:events";
+import { createReadStream } from "node:fs";
 import type { Writable } from "node:stream";
 
 export type Output = {
@@ -7,19 +8,41 @@ export type Output = {
   readonly line: (text: string) => Promise<void>;
   /** One line about the result. */
   readonly note: (text: string) => void;
-  /** A line that replaces the one before it; only on a terminal. */
+  /** A line that replaces the one before it; only on a terminal. Empty: none. */
   readonly progress: (text: string) => void;
 };
 
-export function openOutput(stdout: Writable, stderr: Writable & { readonly isTTY?: boolean }): Output {
-  let shown = false;
+export type FileOutput = Output & {
+  /** A whole file as the result. */
+  readonly file: (path: string) => Promise<void>;
+};
+
+type Stdout = Writable & { readonly isTTY?: boolean };
+type Stderr = Writable & { readonly isTTY?: boolean };
+
+const PROGRESS_EVERY_MS = 100;
+
+export function openOutput(stdout: Stdout, stderr: Stderr): FileOutput {
+  let shownMs = 0;
   const clear = () => {
-    if (shown) stderr.write("\r\x1b[2K");
-    shown = false;
+    if (shownMs !== 0) stderr.write("\r\x1b[2K");
+    shownMs = 0;
+  };
+  stdout.on("error", (error: Error & { readonly code?: string }) => {
+    // Whoever read the pipe has had enough, as `head` does.
+    if (error.code === "EPIPE") process.exit(0);
+    throw error;
+  });
+  const write = async (bytes: string | Uint8Array): Promise<void> => {
+    if (!stdout.write(bytes)) await once(stdout, "drain");
   };
   return {
-    line: async (text) => {
-      if (!stdout.write(`${text}\n`)) await once(stdout, "drain");
+    line: (text) => {
+      if (stdout.isTTY === true) clear();
+      return write(`${text}\n`);
+    },
+    file: async (path) => {
+      for await (const piece of createReadStream(path)) await write(piece as Uint8Array);
     },
     note: (text) => {
       clear();
@@ -27,9 +50,22 @@ export function openOutput(stdout: Writable, stderr: Writable & { readonly isTTY
     },
     progress: (text) => {
       if (stderr.isTTY !== true) return;
+      if (text === "") return clear();
+      const nowMs = Date.now();
+      if (nowMs - shownMs < PROGRESS_EVERY_MS) return;
       clear();
       stderr.write(text);
-      shown = true;
+      shownMs = nowMs;
     },
   };
+}
+
+const BAR_WIDTH = 24;
+
+/** `checking files  [############            ]  50%  120 of 240` */
+export function progressBar(what: string, done: number, total: number | null): string {
+  if (total === null || total === 0) return `${what}  ${done}`;
+  const share = Math.min(1, done / total);
+  const bar = "#".repeat(Math.round(share * BAR_WIDTH)).padEnd(BAR_WIDTH);
+  return `${what}  [${bar}] ${String(Math.floor(share * 100)).padStart(3)}%  ${done} of ${total}`;
 }

@@ -6,6 +6,7 @@ import {
   DynamoDBClient,
   ScanCommand,
 } from "@aws-sdk/client-dynamodb";
+import type { ScanPage } from "../compactor/bootstrap.ts";
 import type { TableReader } from "../reader/verify.ts";
 import { parseEnvironment, TABLE_ENV } from "../shared/config.ts";
 import { VarveError } from "../shared/errors.ts";
@@ -14,11 +15,21 @@ import { attributeMapJson } from "../shared/item.ts";
 import type { Environment } from "./target.ts";
 
 const READS_MAX = 20;
+/** A sample is drawn from at least so many of so many segments of the table, one page of each. */
+const SEGMENTS_READ_MIN = 16;
+const SEGMENTS = 256;
+
+export type Table = TableReader & {
+  readonly keyNames: readonly string[];
+  /** As DescribeTable last counted them, some hours ago. */
+  readonly itemsAbout: number;
+  /** One page of a segment. The cursor is DynamoDB JSON text; null at the start, and at the end. */
+  readonly scanSegment: (segment: number, segments: number, cursor: string | null) => Promise<ScanPage>;
+  readonly close: () => void;
+};
 
 /** Throws `no_table` when it is not there. */
-export async function openTable(
-  environment: Environment,
-): Promise<TableReader & { readonly close: () => void }> {
+export async function openTable(environment: Environment): Promise<Table> {
   const config = parseEnvironment(TABLE_ENV, environment);
   const { accessKeyId, secretAccessKey } = {
     accessKeyId: environment["AWS_ACCESS_KEY_ID"],
@@ -44,6 +55,24 @@ export async function openTable(
   return {
     name,
     keyOf,
+    keyNames,
+    itemsAbout: described.Table?.ItemCount ?? 0,
+    scanSegment: async (segment, segments, cursor) => {
+      const page = await client.send(
+        new ScanCommand({
+          TableName: name,
+          ConsistentRead: true,
+          Segment: segment,
+          TotalSegments: segments,
+          ...(cursor === null ? {} : { ExclusiveStartKey: fromAttributeMap(cursor) }),
+        }),
+      );
+      const next = page.LastEvaluatedKey;
+      return {
+        items: (page.Items ?? []).map(toAttributeMap),
+        cursor: next === undefined ? null : JSON.stringify(toAttributeMap(next)),
+      };
+    },
     scan: async function* () {
       let from: Record<string, SdkAttributeValue> | undefined;
       do {
@@ -57,6 +86,27 @@ export async function openTable(
         yield (page.Items ?? []).map(toAttributeMap);
         from = page.LastEvaluatedKey;
       } while (from !== undefined);
+    },
+    sample: async function* (count) {
+      // Segments split the table by the hash of the key: a few of many are items from all over it.
+      const segments = Array.from({ length: SEGMENTS }, (_, index) => index);
+      const most = Math.ceil(count / SEGMENTS_READ_MIN);
+      let left = count;
+      while (left > 0 && segments.length > 0) {
+        const [segment = 0] = segments.splice(Math.floor(Math.random() * segments.length), 1);
+        const page = await client.send(
+          new ScanCommand({
+            TableName: name,
+            ConsistentRead: true,
+            TotalSegments: SEGMENTS,
+            Segment: segment,
+            Limit: Math.min(left, most),
+          }),
+        );
+        const items = (page.Items ?? []).map(toAttributeMap);
+        left -= items.length;
+        if (items.length > 0) yield items;
+      }
     },
     read: async (keys) => {
       const found = new Map<string, AttributeMap>();
@@ -95,6 +145,13 @@ function toAttributeMap(item: Record<string, SdkAttributeValue>): AttributeMap {
       value instanceof Uint8Array ? Buffer.from(value).toString("base64") : value,
     ),
   ) as AttributeMap;
+}
+
+/** The reverse, from JSON text. */
+function fromAttributeMap(text: string): Record<string, SdkAttributeValue> {
+  return JSON.parse(text, (name, value: unknown) =>
+    name === "B" && typeof value === "string" ? Buffer.from(value, "base64") : value,
+  ) as Record<string, SdkAttributeValue>;
 }
 
 function tableError(name: string, at: string, error: unknown): VarveError {

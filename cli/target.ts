@@ -1,5 +1,8 @@
 /** Which changelog and table a command means: the environment's, or the system running on this machine. */
+import type { Options } from "./command.ts";
 import { readRunning } from "../local/running.ts";
+import type { OpenStore } from "../reader/address.ts";
+import { directoryOf, openStore } from "../reader/address.ts";
 import { openS3Store } from "../shared/aws/s3.ts";
 import { CHANGELOG_ENV, parseEnvironment, s3ConfigOf } from "../shared/config.ts";
 import { VarveError } from "../shared/errors.ts";
@@ -32,5 +35,28 @@ export function targetEnvironment(environment: Environment, dataDir: string): En
   };
 }
 
-export const openTargetStore = (environment: Environment): ReturnType<typeof openS3Store> =>
-  openS3Store(s3ConfigOf(parseEnvironment(CHANGELOG_ENV, environment)));
+/** In S3, or in a directory: `VARVE_CHANGELOG=file:///path` reads a copy of a changelog. */
+export function openTargetStore(environment: Environment): OpenStore {
+  const address = environment["VARVE_CHANGELOG"] ?? "";
+  if (address.startsWith("file:")) return openStore(address);
+  return openS3Store(s3ConfigOf(parseEnvironment(CHANGELOG_ENV, environment)));
+}
+
+/** What a data file's path is relative to, for programs that read it themselves. */
+export function targetRoot(environment: Environment): string {
+  const address = environment["VARVE_CHANGELOG"] ?? "";
+  if (address.startsWith("file:")) return directoryOf(address).replace(/\/+$/, "");
+  return parseEnvironment(CHANGELOG_ENV, environment).VARVE_CHANGELOG.address.replace(/\/+$/, "");
+}
+
+/** The environment that a command means. */
+export const targetOf = (environment: Environment, options: Pick<Options, "text">): Environment =>
+  targetEnvironment(environment, options.text("data") ?? ".varve");
+
+export function openTarget(
+  environment: Environment,
+  options: Pick<Options, "text">,
+): { readonly target: Environment; readonly store: OpenStore; readonly root: string } {
+  const target = targetOf(environment, options);
+  return { target, store: openTargetStore(target), root: targetRoot(target) };
+}

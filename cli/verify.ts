@@ -1,16 +1,19 @@
 /** `varve verify`: is everything there, once? */
 import { iso } from "../reader/range.ts";
-import type { Report } from "../reader/verify.ts";
+import type { ProblemKind, Report, TableReport } from "../reader/verify.ts";
 import { verify } from "../reader/verify.ts";
 import { systemClock } from "../shared/clock.ts";
 import type { ObjectStore } from "../shared/store.ts";
 import type { Output } from "./output.ts";
+import { progressBar } from "./output.ts";
 import { openTable } from "./table.ts";
 import type { Environment } from "./target.ts";
 
 export type VerifyArguments = {
   readonly json: boolean;
   readonly table: boolean;
+  /** Compare about this many keys with the table, instead of all. */
+  readonly sample?: number;
   readonly dedupeDays: number;
   /** How long the changelog may take to show what the table has, s. */
   readonly settleS: number;
@@ -33,8 +36,8 @@ export async function verifyCommand(
       sleep: systemClock.sleep,
       dedupeMs: args.dedupeDays * DAY_MS,
       settleMs: args.settleS * 1000,
-      progress: (step, done, total) =>
-        output.progress(`checking ${step}: ${done}${total === null ? "" : ` of ${total}`}`),
+      sample: args.sample,
+      progress: (step, done, total) => output.progress(progressBar(`checking ${step}`, done, total)),
     });
     output.progress("");
     await output.line(args.json ? JSON.stringify(report) : reportText(report));
@@ -46,15 +49,50 @@ export async function verifyCommand(
 
 function reportText(report: Report): string {
   const { table, problems } = report;
+  const from = report.fromCheckpoint === null ? "its start" : `checkpoint ${report.fromCheckpoint}`;
+  const gone = [
+    report.superseded > 0 ? `${report.superseded} superseded` : "",
+    report.expired > 0 ? `${report.expired} expired` : "",
+    report.forgotten > 0 ? `${report.forgotten} forgotten` : "",
+  ].filter((part) => part !== "");
   const lines = [
-    `log     version ${report.version}, ${report.commits} entries, complete up to ${iso(report.watermarkMs)}`,
-    `files   ${report.files} files, ${report.rows} rows that stand for ${report.changes} changes, set checksum ${report.setsum}`,
-    table === null
-      ? "table   not compared"
-      : `table   ${table.name}: ${table.items} items against ${table.keys} keys${table.expired > 0 ? `, ${table.expired} of them expired since` : ""}`,
-    `gaps    ${report.gaps}`,
+    line(
+      ["log_entry", "totals"],
+      "log",
+      `version ${report.version}, ${report.commits} entries from ${from}, complete up to ${iso(report.watermarkMs)}`,
+    ),
+    line(["checkpoint"], "checkpoints", `${report.checkpoints} compared with the entries`),
+    line(
+      ["file_missing", "file_damaged"],
+      "files",
+      `${report.files} files, ${report.bytes} bytes, each against its checksum`,
+    ),
+    line(
+      ["rows", "row_doubled"],
+      "rows",
+      `${report.rows} that stand for ${report.changes} changes${gone.length > 0 ? `; ${gone.join(", ")}` : ""}; set checksum ${report.setsum}`,
+    ),
+    table === null ? "-     table        not compared" : line(["table"], "table", tableText(table)),
+    `${report.gaps === 0 ? "ok   " : "GAPS "} gaps         ${report.gaps}`,
+    "",
     problems.length === 0 ? "sound: nothing lost, nothing twice" : `NOT SOUND: ${problems.length} problems`,
-    ...problems.map(({ what, where }) => `  ${where}${where === "" ? "" : ": "}${what}`),
+    ...problems.map(({ kind, what, where }) => `  ${kind}  ${where}${where === "" ? "" : ": "}${what}`),
   ];
   return lines.join("\n");
+
+  function line(kinds: readonly ProblemKind[], what: string, figures: string): string {
+    const wrong = problems.filter(({ kind }) => kinds.includes(kind)).length;
+    return `${wrong === 0 ? "ok   " : "WRONG"} ${what.padEnd(12)} ${figures}`;
+  }
+}
+
+function tableText({ name, items, keys, sampled, expired, beyondRetention }: TableReport): string {
+  const parts = [
+    sampled === null
+      ? `${name}: ${items} items against ${keys} keys`
+      : `${name}: a sample of ${sampled} keys of ${keys}, ${items} items`,
+    expired > 0 ? `${expired} of the keys expired in the table since` : "",
+    beyondRetention > 0 ? `${beyondRetention} items changed before what the changelog keeps` : "",
+  ];
+  return parts.filter((part) => part !== "").join("; ");
 }

@@ -41,8 +41,10 @@ export type Batch = {
 
 type Window = {
   minChangedMs: number;
-  /** The last row of each key. */
-  readonly last: Map<string, { readonly number: number; readonly changes: number }>;
+  /** By key, the number of its last row. */
+  readonly last: Map<string, number>;
+  /** By key, what its last row stands for, where that is more than one change. */
+  readonly changes: Map<string, number>;
 };
 
 export class WindowBuffer {
@@ -90,10 +92,11 @@ export class WindowBuffer {
       if (row.kind === "rejected") this.#rejectedRows += 1;
       const before = window.last.get(row.key);
       if (before !== undefined) {
-        row.changes += before.changes;
-        this.#superseded.push(before.number);
+        this.#superseded.push(before);
+        row.changes += window.changes.get(row.key) ?? 1;
+        window.changes.set(row.key, row.changes);
       }
-      window.last.set(row.key, { number: this.#stage.add(row), changes: row.changes });
+      window.last.set(row.key, this.#stage.add(row));
     }
     if (page.rows.length > 0) this.#firstRowAtMs ??= nowMs;
     if (page.gap !== undefined) this.#gaps.push(page.gap);
@@ -110,7 +113,7 @@ export class WindowBuffer {
     const start = windowStartMs(0, changedMs);
     let window = this.#windows.get(start);
     if (window === undefined)
-      this.#windows.set(start, (window = { minChangedMs: changedMs, last: new Map() }));
+      this.#windows.set(start, (window = { minChangedMs: changedMs, last: new Map(), changes: new Map() }));
     else if (changedMs < window.minChangedMs) window.minChangedMs = changedMs;
     return window;
   }

@@ -6,9 +6,8 @@
  * it carries the writer's transaction id or somebody else's.
  *
  * Nor is every success one: an entry that clean-up has deleted can be put again by a writer that stood still
- * since. So a writer that read the tip long ago takes its entry back unless the log really ends there.
+ * since. So a writer that read the tip long ago takes its entry back unless it stands on the one before it.
  */
-import { readLastCheckpoint } from "../shared/checkpoint.ts";
 import type { Clock } from "../shared/clock.ts";
 import type { Commit } from "../shared/delta.ts";
 import { encodeCommit } from "../shared/delta.ts";
@@ -28,7 +27,7 @@ export type CommitOutcome =
 const ATTEMPTS_MAX = 4;
 const RETRY_MS = 200;
 /** Clean-up leaves entries alone for days; a tip read this recently cannot have been cleaned away. */
-const TIP_FRESH_MS = 60_000;
+export const TIP_FRESH_MS = 60_000;
 
 /** @param tipReadMs when the tip was read that this commit follows */
 export async function putCommit(
@@ -50,9 +49,9 @@ export async function putCommit(
       const standing = put.kind === "stored" ? commit : await readCommit(store, commit.version, signal);
       if (standing === null) continue;
       if (standing.info.txnId !== commit.info.txnId) return { kind: "conflicted", by: standing };
-      if (clock.nowMs() - tipReadMs <= TIP_FRESH_MS || (await endsAt(store, commit.version)))
-        return { kind: "committed" };
-      await store.delete(key);
+      const isFresh = clock.nowMs() - tipReadMs <= TIP_FRESH_MS;
+      if (isFresh || (await standsOnLog(store, commit.version, signal))) return { kind: "committed" };
+      await store.delete(key, signal);
       return { kind: "fenced" };
     } catch (error) {
       cause = error;
@@ -61,9 +60,7 @@ export async function putCommit(
   return { kind: "unknown", cause };
 }
 
-async function endsAt(store: ObjectStore, version: number): Promise<boolean> {
-  if (version === 0) return true;
-  const last = await readLastCheckpoint(store);
-  if (last !== null && last.version >= version) return false;
-  return last?.version === version - 1 || (await store.get(commitKey(version - 1))) !== null;
+/** Clean-up deletes entries in ascending order: one that was put where it had been has none before it. */
+async function standsOnLog(store: ObjectStore, version: number, signal?: AbortSignal): Promise<boolean> {
+  return version === 0 || (await store.get(commitKey(version - 1), signal)) !== null;
 }

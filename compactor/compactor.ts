@@ -9,12 +9,13 @@
  */
 import type { Clock } from "../shared/clock.ts";
 import { describeError, VarveError } from "../shared/errors.ts";
+import { commitKey } from "../shared/keys.ts";
 import { assertSound, loadSnapshot, readCommit } from "../shared/log.ts";
 import type { Position } from "../shared/position.ts";
 import type { Gap, Snapshot } from "../shared/snapshot.ts";
 import { applyCommit } from "../shared/snapshot.ts";
 import type { ObjectStore } from "../shared/store.ts";
-import { putCommit } from "./committer.ts";
+import { TIP_FRESH_MS, putCommit } from "./committer.ts";
 import type { Lane, LaneBatch } from "./lane.ts";
 import { discoveryGaps, forgettableShards, missingParents, newShards, readableShards } from "./lineage.ts";
 import type { Merger } from "./merge.ts";
@@ -33,6 +34,8 @@ export type CompactorDeps = {
   readonly clock: Clock;
   readonly log: CompactorLog;
   readonly metrics: Metrics;
+  /** This worker's name; by default one never used before. */
+  readonly worker?: string | undefined;
   /** One a core. */
   readonly openLanes: (patience: Patience, stopping: AbortSignal) => Promise<readonly Lane[]>;
   /** Null: windows are left as they were flushed. */
@@ -76,7 +79,7 @@ async function runLanes(deps: CompactorDeps, opened: Snapshot, signal: AbortSign
   if (signal.aborted) stop();
   const patience = openPatience(deps.clock, deps.log, stopping.signal);
   const lanes = await deps.openLanes(patience, stopping.signal);
-  const membership = openMembership(deps.store, deps.clock, deps.clock.uuid());
+  const membership = openMembership(deps.store, deps.clock, deps.worker ?? deps.clock.uuid());
   /** When shards may be listed again, and whether something was committed since without a listing. */
   let [listableMs, listingOwed] = [0, false];
   const isListable = (): boolean => deps.clock.nowMs() >= listableMs;
@@ -133,8 +136,8 @@ async function runLanes(deps: CompactorDeps, opened: Snapshot, signal: AbortSign
       if (batch !== null && (batch.positions.size > 0 || (index === 0 && membership.owns("heartbeat")))) {
         const outcome = await commitBatch(batch);
         if (outcome === "stale") await lane.reset();
-        else committedAtMs = deps.clock.nowMs();
       } else if (batch !== null) listingOwed = false;
+      if (batch !== null) committedAtMs = deps.clock.nowMs();
       deps.metrics.buffered(index, lane.bufferedBytes());
       if (last || patience.giveUp.aborted) return;
       await deps.clock.sleep(deps.flushMs / TICKS_PER_FLUSH, stopping.signal);
@@ -143,23 +146,21 @@ async function runLanes(deps: CompactorDeps, opened: Snapshot, signal: AbortSign
 
   const runMembership = async (): Promise<void> => {
     while (!stopping.signal.aborted) {
-      await quietly(deps.log, "the heartbeat", membership.beat);
+      await quietly(deps.log, "the heartbeat", () => membership.beat(stopping.signal));
       deps.metrics.workers(membership.workers().length);
       await quietly(deps.log, "reading the log's tip", () =>
         tip.exclusively(() => tip.catchUp(stopping.signal)),
       );
       await deps.clock.sleep(HEARTBEAT_MS, stopping.signal);
     }
-    await quietly(deps.log, "leaving", membership.leave);
+    await quietly(deps.log, "leaving", () => membership.leave(patience.giveUp));
   };
 
   const runBeside = async (): Promise<void> => {
-    const beside = {
-      snapshot: tip.snapshot,
-      owns: membership.owns,
-      commit: tip.commitBeside,
-      signal: stopping.signal,
-    };
+    /** Tries once: what fails is done again in its turn. */
+    const impatient: Patience = { ...patience, persist: (_, work) => work() };
+    const commit: CommitBeside = (plan) => tip.exclusively(() => tip.commit(impatient, plan));
+    const beside = { snapshot: tip.snapshot, owns: membership.owns, commit, signal: stopping.signal };
     while (!stopping.signal.aborted) {
       await quietly(deps.log, "upkeep", () => deps.upkeep.run(beside));
       if (deps.merger !== null)
@@ -170,7 +171,7 @@ async function runLanes(deps: CompactorDeps, opened: Snapshot, signal: AbortSign
 
   try {
     await patience.persist("registering shards", () => commitBatch(NOTHING));
-    await quietly(deps.log, "the heartbeat", membership.beat);
+    await quietly(deps.log, "the heartbeat", () => membership.beat(stopping.signal));
     const running = [...lanes.map(runLane), runMembership(), runBeside()];
     // One that fails for good stops the others, which commit what they have.
     for (const one of running) one.catch(stop);
@@ -225,7 +226,6 @@ type Tip = {
   readonly catchUp: (signal: AbortSignal) => Promise<void>;
   /** Plans, commits, and plans again on what others committed meanwhile, until it is in or stale. */
   readonly commit: (patience: Patience, plan: Planner) => Promise<CommitResult>;
-  readonly commitBeside: CommitBeside;
 };
 
 function openTip(deps: CompactorDeps, opened: Snapshot): Tip {
@@ -238,13 +238,20 @@ function openTip(deps: CompactorDeps, opened: Snapshot): Tip {
     assertSound(applied.violations);
     snapshot = applied.snapshot;
   };
+  /** Then what seems to be the tip is where clean-up has been. */
+  const isCleaned = async (version: number, signal: AbortSignal): Promise<boolean> =>
+    (await store.get(commitKey(version), signal)) === null;
   const catchUp = async (signal: AbortSignal): Promise<void> => {
     for (;;) {
       const beganMs = clock.nowMs();
       const next = await readCommit(store, snapshot.version + 1, signal);
-      readMs = beganMs;
-      if (next === null) return;
-      apply(next);
+      if (next !== null) apply(next);
+      else if (beganMs - readMs > TIP_FRESH_MS && (await isCleaned(snapshot.version, signal))) {
+        snapshot = await openLog(deps, signal);
+      } else {
+        readMs = beganMs;
+        return;
+      }
     }
   };
   const commit = async (patience: Patience, plan: Planner): Promise<CommitResult> => {
@@ -279,17 +286,13 @@ function openTip(deps: CompactorDeps, opened: Snapshot): Tip {
     queue = result.catch(() => undefined);
     return result;
   };
-  const impatient: Patience = { giveUp: NEVER, persist: (_, work) => work(), close: () => undefined };
   return {
     snapshot: () => snapshot,
     exclusively,
     catchUp,
     commit,
-    commitBeside: (plan) => exclusively(() => commit(impatient, plan)),
   };
 }
-
-const NEVER = new AbortController().signal;
 
 type Discovered = {
   readonly listed: number;

@@ -10,6 +10,7 @@
  *   back would have it read twice.
  */
 import type { Position } from "../shared/position.ts";
+import { BOOTSTRAP_STREAM } from "../shared/position.ts";
 import type { Gap, Snapshot } from "../shared/snapshot.ts";
 import { STREAM_RETENTION_MS, childlessShards } from "../shared/snapshot.ts";
 import type { ListedShard } from "./stream.ts";
@@ -60,6 +61,7 @@ export function discoveryGaps(
 ): readonly Gap[] {
   const gaps: Gap[] = [];
   const streams = new Set([...shards.values()].map(({ stream }) => stream));
+  streams.delete(BOOTSTRAP_STREAM);
   for (const [shard, { stream }] of found) {
     if (streams.size === 0 || streams.has(stream)) continue;
     streams.add(stream);
@@ -76,7 +78,7 @@ export function discoveryGaps(
 
 /** Shards with something left to read that may be read now, with where to begin. */
 export function readableShards(shards: ReadonlyMap<string, Position>): ReadonlyMap<string, Position> {
-  const unread = [...shards].filter(([, { done }]) => !done);
+  const unread = [...shards].filter(([, { done, stream }]) => !done && stream !== BOOTSTRAP_STREAM);
   const oldest = unread.reduce<string | null>(
     (least, [, { stream }]) => (least === null || stream < least ? stream : least),
     null,

@@ -47,6 +47,7 @@ export async function compactorMain(
     log,
     metrics,
     clock: systemClock,
+    worker: config.VARVE_WORKER,
     streams: countedStreams(openStreams(streamsConfigOf(config)), metrics),
     openLanes: async (patience, stopping) => {
       const threads = config.VARVE_THREADS ?? Math.min(THREADS_MAX, availableParallelism());

@@ -37,8 +37,8 @@ type Seen = { readonly modifiedMs: number; readonly changedAtMs: number };
 
 export type Membership = {
   /** Puts this worker's sign of life, and looks for the others'. */
-  readonly beat: () => Promise<void>;
-  readonly leave: () => Promise<void>;
+  readonly beat: (signal: AbortSignal) => Promise<void>;
+  readonly leave: (signal: AbortSignal) => Promise<void>;
   /** Live workers, this one included. */
   readonly workers: () => readonly string[];
   readonly owns: (name: string) => boolean;
@@ -48,16 +48,16 @@ export function openMembership(store: ObjectStore, clock: Clock, id: string): Me
   const seen = new Map<string, Seen>();
   let live: readonly string[] = [id];
   return {
-    beat: async () => {
+    beat: async (signal) => {
       const nowMs = clock.nowMs();
-      await store.put(workerKey(id), new TextEncoder().encode(JSON.stringify({ beatMs: nowMs })), {
-        kind: "always",
-      });
+      const body = new TextEncoder().encode(JSON.stringify({ beatMs: nowMs }));
+      await store.put(workerKey(id), body, { kind: "always" }, signal);
       const listed = new Set<string>();
-      for await (const { key, modifiedMs } of store.list(WORKERS_DIR)) {
+      for await (const { key, modifiedMs } of store.list(WORKERS_DIR, undefined, signal)) {
         listed.add(key);
         if (seen.get(key)?.modifiedMs !== modifiedMs) seen.set(key, { modifiedMs, changedAtMs: nowMs });
-        else if (nowMs - (seen.get(key)?.changedAtMs ?? nowMs) > DEAD_AFTER_MS * 10) await store.delete(key);
+        else if (nowMs - (seen.get(key)?.changedAtMs ?? nowMs) > DEAD_AFTER_MS * 10)
+          await store.delete(key, signal);
       }
       for (const key of seen.keys()) if (!listed.has(key)) seen.delete(key);
       const others = [...seen]
@@ -65,7 +65,7 @@ export function openMembership(store: ObjectStore, clock: Clock, id: string): Me
         .map(([key]) => key.slice(WORKERS_DIR.length, -".json".length));
       live = [id, ...others];
     },
-    leave: () => store.delete(workerKey(id)),
+    leave: (signal) => store.delete(workerKey(id), signal),
     workers: () => live,
     owns: (name) => ownerOf(name, live) === id,
   };

@@ -54,7 +54,7 @@ export const HISTORY_KEY = "varve.history";
 export function openMerger(deps: MergerDeps): Merger {
   const mergeOne = async (task: MergeTask, beside: Beside): Promise<void> => {
     const beganMs = deps.clock.nowMs();
-    const result = await execute(deps, task, beside.snapshot());
+    const result = await execute(deps, task, beside.snapshot(), beside.signal);
     const outcome = await beside.commit((snapshot, identity) => planMerge(snapshot, task, result, identity));
     if (outcome.kind !== "committed") return;
     deps.metrics.merged(task.level, result.read.rows);
@@ -79,18 +79,23 @@ export function openMerger(deps: MergerDeps): Merger {
   };
 }
 
-async function execute(deps: MergerDeps, task: MergeTask, snapshot: Snapshot): Promise<MergeResult> {
+async function execute(
+  deps: MergerDeps,
+  task: MergeTask,
+  snapshot: Snapshot,
+  signal: AbortSignal,
+): Promise<MergeResult> {
   const inputs: { file: DataFile; body: Uint8Array }[] = [];
   for (let start = 0; start < task.inputs.length; start += FETCHES_IN_FLIGHT) {
     const some = task.inputs.slice(start, start + FETCHES_IN_FLIGHT);
-    inputs.push(...(await Promise.all(some.map((file) => fetchSound(deps.store, file)))));
+    inputs.push(...(await Promise.all(some.map((file) => fetchSound(deps.store, file, signal)))));
   }
   const keepAll = snapshot.metaData.configuration[HISTORY_KEY] === "full";
   const merged = await deps.engine(inputs, { keepAll, fileBytesMax: FILE_BYTES_MAX });
   const outputs: UploadedFile[] = [];
   for (const { bytes, ...file } of merged.outputs) {
     const path = dataKey(task.level, task.windowStartMs, deps.clock.uuid());
-    const put = await deps.store.put(path, bytes, { kind: "always" });
+    const put = await deps.store.put(path, bytes, { kind: "always" }, signal);
     if (put.kind !== "stored")
       throw put.kind === "unknown" ? put.cause : new Error(`the store refused ${path}`);
     const minChangedMs = Math.min(...task.inputs.map((input) => input.minChangedMs));
@@ -100,8 +105,12 @@ async function execute(deps: MergerDeps, task: MergeTask, snapshot: Snapshot): P
   return { outputs, read: merged.read, survivors: merged.survivors };
 }
 
-async function fetchSound(store: ObjectStore, file: DataFile): Promise<{ file: DataFile; body: Uint8Array }> {
-  const object = await store.get(file.path);
+export async function fetchSound(
+  store: ObjectStore,
+  file: DataFile,
+  signal?: AbortSignal,
+): Promise<{ file: DataFile; body: Uint8Array }> {
+  const object = await store.get(file.path, signal);
   const sha256 = object === null ? null : createHash("sha256").update(object.body).digest("hex");
   if (object !== null && sha256 === file.sha256) return { file, body: object.body };
   throw new VarveError(
@@ -167,7 +176,7 @@ const lastRows = (
 const LAST_IDENTITIES = (relation: string): string => `SELECT key, arg_max(shard, (changed_ms, seq)) AS shard,
   arg_max(seq, (changed_ms, seq)) AS seq, arg_max(op, (changed_ms, seq)) AS op FROM ${relation} GROUP BY key`;
 
-async function totalsOf(connection: DuckDBConnection, relation: string): Promise<Totals> {
+export async function totalsOf(connection: DuckDBConnection, relation: string): Promise<Totals> {
   const result = await connection.runAndReadAll(
     `SELECT count(*)::INTEGER, ${SETSUM_HALVES_SQL} FROM (SELECT ${SETSUM_DIGEST_SQL} AS digest FROM ${relation})`,
   );

@@ -14,7 +14,7 @@ import { join } from "node:path";
 import type { DuckDBAppender, DuckDBConnection } from "@duckdb/node-api";
 import { openDuckDB, sqlText } from "../shared/duckdb.ts";
 import type { Row } from "../shared/row.ts";
-import { SEQUENCE_DIGITS_MAX } from "../shared/sequence.ts";
+import { sequenceColumn } from "../shared/sequence.ts";
 import { SETSUM_DIGEST_SQL, SETSUM_HALVES_SQL, setsumFromHalves } from "../shared/setsum.ts";
 import type { Totals } from "../shared/snapshot.ts";
 
@@ -45,7 +45,7 @@ export type ParquetWriter = {
   readonly close: () => Promise<void>;
 };
 
-const STAGE = `(family INTEGER, changed_ms BIGINT, key VARCHAR, digits VARCHAR, changes INTEGER, source VARCHAR, collection VARCHAR,
+const STAGE = `(family INTEGER, changed_ms BIGINT, key VARCHAR, seq VARCHAR, changes INTEGER, source VARCHAR, collection VARCHAR,
   id VARCHAR, user_id VARCHAR, anonymous_id VARCHAR, event VARCHAR, event_ms BIGINT, image VARCHAR)`;
 
 const FILE_COLUMNS = `make_timestamptz(changed_ms * 1000) AS changed_at, changed_ms, op, key, seq, shard, changes::BIGINT AS changes,
@@ -62,8 +62,8 @@ export async function openParquetWriter(memoryMaxMB: number): Promise<ParquetWri
   let stages = 0;
   return {
     stage: async () => {
-      stages += 1;
-      return openStage(await duckdb.connect(), `stage_${stages}`, join(dir, `${stages}.parquet`));
+      const number = (stages += 1);
+      return openStage(await duckdb.connect(), `stage_${number}`, join(dir, `${number}.parquet`));
     },
     close: async () => {
       duckdb.close();
@@ -111,12 +111,12 @@ async function openStage(connection: DuckDBConnection, name: string, path: strin
     write: async (startMs, endMs, superseded) => {
       await seal(superseded);
       // In a table that was only appended to, rowid counts the rows from 0.
-      const rows = `(SELECT * EXCLUDE digits, lpad(digits, ${SEQUENCE_DIGITS_MAX}, '0') AS seq FROM ${name} JOIN families USING (family)
-        WHERE changed_ms >= ${startMs} AND changed_ms < ${endMs} ${superseded.length === 0 ? "" : `AND ${name}.rowid NOT IN (SELECT number FROM superseded)`})`;
+      const last = superseded.length === 0 ? "" : `AND ${name}.rowid NOT IN (SELECT number FROM superseded)`;
       await connection.run(
-        `COPY (SELECT ${FILE_COLUMNS} FROM ${rows}) TO ${sqlText(path)} (FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1)`,
+        `COPY (SELECT ${FILE_COLUMNS} FROM ${name} JOIN families USING (family) WHERE changed_ms >= ${startMs} AND changed_ms < ${endMs} ${last})
+         TO ${sqlText(path)} (FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1)`,
       );
-      const summary = await summarize(connection, rows);
+      const summary = await summarize(connection, `read_parquet(${sqlText(path)})`);
       const bytes = await readFile(path);
       return { ...summary, bytes, sha256: createHash("sha256").update(bytes).digest("hex") };
     },
@@ -168,7 +168,7 @@ function appendRow(appender: DuckDBAppender, family: number, row: Row): void {
   appender.appendInteger(family);
   appender.appendDouble(row.changedMs);
   appender.appendVarchar(row.key);
-  appender.appendVarchar(row.seq);
+  appender.appendVarchar(sequenceColumn(row.seq));
   appender.appendInteger(row.changes);
   appendText(appender, row.source);
   appendText(appender, row.collection);

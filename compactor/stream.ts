@@ -129,25 +129,25 @@ export function openStreams(config: StreamsConfig): Streams {
     },
 
     getRecords: async (iterator, signal) => {
-      const { accessKeyId, secretAccessKey, sessionToken } = await credentials();
       const body = JSON.stringify({ ShardIterator: iterator, Limit: RECORDS_MAX });
-      const signed = await new AwsV4Signer({
-        method: "POST",
-        url,
-        headers: {
-          "content-type": "application/x-amz-json-1.0",
-          "x-amz-target": "DynamoDBStreams_20120810.GetRecords",
-        },
-        body,
-        accessKeyId,
-        secretAccessKey,
-        ...(sessionToken === undefined ? {} : { sessionToken }),
-        service: "dynamodb",
-        region: config.region,
-        cache: signingKeys,
-      }).sign();
       const timeout = AbortSignal.timeout(REQUEST_TIMEOUT_MS);
       try {
+        const { accessKeyId, secretAccessKey, sessionToken } = await credentials();
+        const signed = await new AwsV4Signer({
+          method: "POST",
+          url,
+          headers: {
+            "content-type": "application/x-amz-json-1.0",
+            "x-amz-target": "DynamoDBStreams_20120810.GetRecords",
+          },
+          body,
+          accessKeyId,
+          secretAccessKey,
+          ...(sessionToken === undefined ? {} : { sessionToken }),
+          service: "dynamodb",
+          region: config.region,
+          cache: signingKeys,
+        }).sign();
         const { status, text } = await post(
           signed.url.href,
           Object.fromEntries(signed.headers),
@@ -169,7 +169,7 @@ const describe = (error: Error): string =>
 export function parsePage(status: number, text: string): PageOutcome {
   let json: { Records?: unknown; NextShardIterator?: unknown; __type?: string; message?: string };
   try {
-    json = JSON.parse(text);
+    json = JSON.parse(text) ?? {};
   } catch {
     return { kind: "retry", why: `HTTP ${status} with a body that is not JSON: ${text.slice(0, 100)}` };
   }

@@ -31,7 +31,7 @@ export function openUpkeep(deps: UpkeepDeps): Upkeep {
   let cleanedMs = clock.nowMs();
 
   const checkpoint = async ({ snapshot, signal }: Beside): Promise<void> => {
-    checkpointVersion ??= (await readLastCheckpoint(store))?.version ?? -1;
+    checkpointVersion ??= (await readLastCheckpoint(store, signal))?.version ?? -1;
     const tip = snapshot();
     if (tip.version - checkpointVersion < CHECKPOINT_EVERY) return;
     await writeCheckpoint(store, tip, {
@@ -46,11 +46,12 @@ export function openUpkeep(deps: UpkeepDeps): Upkeep {
     const nowMs = clock.nowMs();
     if (nowMs - cleanedMs < CLEAN_EVERY_MS) return;
     cleanedMs = nowMs;
-    const entries = await cleanLog(store, nowMs - deps.logRetentionMs);
+    const entries = await cleanLog(store, nowMs - deps.logRetentionMs, beside.signal);
     const { files } = await vacuum(store, beside.snapshot(), {
       removedBeforeMs: nowMs - deps.logRetentionMs,
       orphanBeforeMs: nowMs - ORPHAN_AGE_MS,
       dryRun: false,
+      signal: beside.signal,
     });
     if (entries + files.length > 0) log.info("cleaned", { entries, files: files.length });
   };
@@ -83,14 +84,14 @@ export function obsoleteEntries(listed: readonly ListedEntry[], beforeMs: number
 }
 
 /** Deletes obsolete entries; gives their number. */
-export async function cleanLog(store: ObjectStore, beforeMs: number): Promise<number> {
+export async function cleanLog(store: ObjectStore, beforeMs: number, signal?: AbortSignal): Promise<number> {
   const listed: ListedEntry[] = [];
-  for await (const { key, modifiedMs } of store.list(LOG_DIR)) {
+  for await (const { key, modifiedMs } of store.list(LOG_DIR, undefined, signal)) {
     const parsed = parseLogKey(key);
     if (parsed !== null) listed.push({ ...parsed, modifiedMs });
   }
   const obsolete = obsoleteEntries(listed, beforeMs);
   for (const { kind, version } of obsolete)
-    await store.delete(kind === "commit" ? commitKey(version) : checkpointKey(version));
+    await store.delete(kind === "commit" ? commitKey(version) : checkpointKey(version), signal);
   return obsolete.length;
 }

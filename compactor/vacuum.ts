@@ -9,6 +9,7 @@ export type VacuumOptions = {
   /** Files in no commit that were written before this time. */
   readonly orphanBeforeMs: number;
   readonly dryRun: boolean;
+  readonly signal?: AbortSignal;
 };
 
 export type Vacuumed = {
@@ -35,10 +36,10 @@ export async function vacuum(
 ): Promise<Vacuumed> {
   const garbage: ListedObject[] = [];
   let kept = 0;
-  for await (const object of store.list(DATA_DIR)) {
+  for await (const object of store.list(DATA_DIR, undefined, options.signal)) {
     if (isGarbage(object, snapshot, options)) garbage.push(object);
     else kept += 1;
   }
-  if (!options.dryRun) for (const { key } of garbage) await store.delete(key);
+  if (!options.dryRun) for (const { key } of garbage) await store.delete(key, options.signal);
   return { files: garbage, bytes: garbage.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0), kept };
 }

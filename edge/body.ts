@@ -87,7 +87,7 @@ async function gunzip(bytes: Uint8Array): Promise<BodyText | Refused> {
   return read.kind === "failed" ? badGzip : { kind: "text", text: decoder.decode(read.bytes), sent: bytes };
 }
 
-/** A length that is told is one that HTTP holds the client to; reading whole then costs a fifth. */
+/** A length that is told is one that HTTP holds the client to; reading in one go is then safe, and much cheaper. */
 async function readWhole(request: Request): Promise<Read> {
   try {
     return { kind: "bytes", bytes: new Uint8Array(await request.arrayBuffer()) };

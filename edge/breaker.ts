@@ -20,6 +20,9 @@ export const BREAKER_LIMITS: BreakerLimits = {
   probeMs: 15_000,
 };
 
+/** Where writes have nowhere else to go, nothing is won by leaving the region alone for long. */
+export const ONLY_REGION_LIMITS: BreakerLimits = { ...BREAKER_LIMITS, openMs: 500, openMaxMs: 1_000 };
+
 export type Breaker = {
   /** Whether to call now. In a half-open state only the first who asks may. */
   readonly allows: (nowMs: number) => boolean;

@@ -20,17 +20,16 @@ const REGIONS = z.array(REGION).min(1, "must name a region");
 
 /** A variable is text, or already JSON when wrangler.toml writes it as a list of tables. */
 const regions = z
-  .union([
-    REGIONS,
-    z.string().transform((text, context) => {
-      try {
-        return JSON.parse(text) as unknown;
-      } catch {
-        context.addIssue({ code: "custom", message: "is not JSON" });
-        return z.NEVER;
-      }
-    }),
-  ])
+  .unknown()
+  .transform((value, context) => {
+    if (typeof value !== "string") return value;
+    try {
+      return JSON.parse(value) as unknown;
+    } catch {
+      context.addIssue({ code: "custom", message: "is not JSON" });
+      return z.NEVER;
+    }
+  })
   .pipe(REGIONS);
 
 const SECRETS = z.object({

@@ -6,13 +6,16 @@ import { answerAccepted, answerRefused } from "./answer.ts";
 import { authorise, limitRate } from "./authority.ts";
 import type { Authorised } from "./authority.ts";
 import { drainBody, readBody } from "./body.ts";
-import { BREAKER_LIMITS, createBreaker } from "./breaker.ts";
+import type { BodyText } from "./body.ts";
+import { BREAKER_LIMITS, createBreaker, ONLY_REGION_LIMITS } from "./breaker.ts";
 import { parseConfig } from "./config.ts";
 import type { Bindings, Config } from "./config.ts";
 import { ingest, refused, REQUEST_LIMITS } from "./ingest.ts";
 import type { Call, Ingested, Refused, Rejection } from "./ingest.ts";
-import { eventPut, rejectedPut } from "./items.ts";
+import { eventPuts, rejectedPut } from "./items.ts";
 import type { Stamp } from "./items.ts";
+import { createLoad, LOAD_LIMITS } from "./load.ts";
+import type { Lease, Load } from "./load.ts";
 import { mergeObjects, objectUpdates } from "./objects.ts";
 import { positionOf, routeOf } from "./regions.ts";
 import type { Route } from "./regions.ts";
@@ -26,16 +29,10 @@ import type { TableWork, Unwritable } from "./table.ts";
 type Isolate = {
   readonly config: Config;
   readonly sites: readonly Site[];
-  /** Requests under way, and the bytes of their bodies. */
-  inFlight: number;
-  inFlightBytes: number;
+  readonly load: Load;
 };
 
 const DYNAMO_TIMEOUT_MS = 2_500;
-/** Past these more at once only makes each later: an isolate has one thread. */
-const IN_FLIGHT_MAX = 64;
-/** An isolate has 128 MB, and a body is in it as bytes, text, values and items. */
-const IN_FLIGHT_BYTES_MAX = 12 * 1024 * 1024;
 const isolates = new WeakMap<Bindings, Isolate>();
 
 function isolateOf(bindings: Bindings): Isolate {
@@ -44,9 +41,10 @@ function isolateOf(bindings: Bindings): Isolate {
   const config = parseConfig(bindings);
   const { accessKeyId, secretAccessKey, sessionToken } = config;
   const credentials = { accessKeyId, secretAccessKey, sessionToken };
+  const only = config.regions.length === 1 && bindings.SPILL === undefined;
   const sites = config.regions.map((region) => ({
     region,
-    breaker: createBreaker(BREAKER_LIMITS),
+    breaker: createBreaker(only ? ONLY_REGION_LIMITS : BREAKER_LIMITS),
     dynamo: createDynamo({
       endpoint: region.endpoint,
       region: region.awsRegion ?? region.name,
@@ -54,7 +52,7 @@ function isolateOf(bindings: Bindings): Isolate {
       timeoutMs: DYNAMO_TIMEOUT_MS,
     }),
   }));
-  const isolate = { config, sites, inFlight: 0, inFlightBytes: 0 };
+  const isolate = { config, sites, load: createLoad(LOAD_LIMITS) };
   isolates.set(bindings, isolate);
   return isolate;
 }
@@ -82,10 +80,7 @@ type Parsed = {
   readonly sent: Uint8Array;
 };
 
-async function readJson(request: Request): Promise<Parsed | Refused> {
-  const read = await readBody(request);
-  if (read.kind === "refused") return read;
-  const { text, sent } = read;
+function parseBody({ text, sent }: BodyText): Parsed | Refused {
   try {
     return { kind: "parsed", body: parseJson(text), dirty: mayNeedCleaning(text), sent };
   } catch (error) {
@@ -100,7 +95,8 @@ function countOf(body: unknown): number {
 }
 
 async function workOf(ingested: Ingested, stamp: Stamp, objectsTable: string): Promise<TableWork> {
-  const puts = ingested.events.map(({ event, body, index }) => eventPut(event, body, index, stamp));
+  const putOf = eventPuts(stamp);
+  const puts = ingested.events.map(({ event, body, index }) => putOf(event, body, index));
   for (const rejection of ingested.rejected) puts.push(await rejectedPut(rejection, stamp));
   if (ingested.objects.length === 0) return { puts, updates: [] };
   const updates = mergeObjects(ingested.objects).flatMap((object) =>
@@ -109,20 +105,22 @@ async function workOf(ingested: Ingested, stamp: Stamp, objectsTable: string): P
   return { puts, updates };
 }
 
-function withUnwritable(ingested: Ingested, unwritable: readonly Unwritable[]): readonly Rejection[] {
-  if (unwritable.length === 0) return ingested.rejected;
-  const messageIds = new Map<number, string>([
-    ...ingested.objects.map(({ index, id }) => [index, id] as const),
-    ...ingested.events.map(({ index, event }) => [index, event.messageId] as const),
-  ]);
-  const more = unwritable.map(({ index, message }) => ({
-    index,
-    messageId: messageIds.get(index) ?? null,
-    code: "refused_by_table",
-    message: `the table refused it for good: ${message}`,
-    event: null,
-  }));
-  return [...ingested.rejected, ...more].toSorted((a, b) => a.index - b.index);
+/** What the table refused for good, with what it was that was refused. */
+function rejectionsOf(ingested: Ingested, unwritable: readonly Unwritable[]): readonly Rejection[] {
+  const objects = new Map(ingested.objects.map((object) => [object.index, object] as const));
+  const events = new Map(ingested.events.map(({ index, event }) => [index, event] as const));
+  return unwritable.map(({ index, message }) => {
+    const [object, event] = [objects.get(index), events.get(index)];
+    return {
+      index,
+      messageId: event?.messageId ?? object?.id ?? null,
+      code: "refused_by_table",
+      message: `the table refused it for good: ${message}`,
+      event:
+        event?.record ??
+        (object && { collection: object.collection, id: object.id, properties: object.properties }),
+    };
+  });
 }
 
 /** Whole seconds, spread out so that clients do not come back all at once. */
@@ -135,6 +133,7 @@ function answerStored(
   request: Request,
   call: Call,
   ingested: Ingested,
+  refusals: readonly Rejection[],
   outcome: StoreOutcome,
   clock: Clock,
 ): Response {
@@ -149,7 +148,7 @@ function answerStored(
     const retry = refused(503, code, message, "send them again: nothing is counted twice");
     return answerRefused(request, retry, retryAfterS(clock));
   }
-  const rejected = withUnwritable(ingested, outcome.unwritable);
+  const rejected = [...ingested.rejected, ...refusals].toSorted((a, b) => a.index - b.index);
   const [first] = rejected;
   if (call.kind === "single" && first !== undefined) {
     return answerRefused(
@@ -157,7 +156,8 @@ function answerStored(
       refused(400, first.code, first.message, "mend the event and send it again"),
     );
   }
-  return answerAccepted(request, ingested.events.length + ingested.objects.length, rejected);
+  const accepted = ingested.total - new Set(rejected.map(({ index }) => index)).size;
+  return answerAccepted(request, accepted, rejected);
 }
 
 async function take(
@@ -170,7 +170,10 @@ async function take(
   clock: Clock,
 ): Promise<Response> {
   const { source, rulesOf } = authorised;
-  const route: Route<Site> | null = routeOf(source, isolate.sites, positionOf(request.cf));
+  const { sites } = isolate;
+  // Asking the platform where the client is costs; one region needs no answer.
+  const position = sites.length > 1 ? positionOf(request.cf) : null;
+  const route: Route<Site> | null = routeOf(source, sites, position);
   if (route === null) return answerRefused(request, strayHome, retryAfterS(clock));
   const receivedAtMs = clock.nowMs();
   const ingested = ingest(call, parsed.body, {
@@ -188,18 +191,30 @@ async function take(
   const expiresAtS = Math.ceil(receivedAtMs / 1000) + isolate.config.dedupeS;
   const stamp: Stamp = { source: source.id, receivedAtMs, expiresAtS };
   const work = await workOf(ingested, stamp, route.objects.region.table);
-  const outcome = await storeWork(route, work, bindings.SPILL ?? null, clock);
-  return answerStored(request, call, ingested, outcome, clock);
+  const queue = bindings.SPILL ?? null;
+  let outcome = await storeWork(route, work, queue, clock);
+  if (outcome.kind !== "durable" || outcome.unwritable.length === 0) {
+    return answerStored(request, call, ingested, [], outcome, clock);
+  }
+  const refusals = rejectionsOf(ingested, outcome.unwritable);
+  const puts = await Promise.all(refusals.map((refusal) => rejectedPut(refusal, stamp)));
+  outcome = await storeWork(route, { puts, updates: [] }, queue, clock);
+  return answerStored(request, call, ingested, refusals, outcome, clock);
 }
 
 async function handle(
   call: Call,
   request: Request,
   isolate: Isolate,
+  lease: Lease,
   bindings: Bindings,
   clock: Clock,
 ): Promise<Response> {
-  const parsed = await readJson(request);
+  const read = await readBody(request);
+  if (read.kind === "refused") return answerRefused(request, read);
+  // Only now is it known what a compressed body holds.
+  if (!lease.hold(read.text.length)) return answerRefused(request, busy, retryAfterS(clock));
+  const parsed = parseBody(read);
   if (parsed.kind === "refused") return answerRefused(request, parsed);
   const authorised = await authorise(request, parsed.body, parsed.sent, bindings, clock);
   if (authorised.kind === "refused") {
@@ -213,6 +228,11 @@ async function handle(
     return response;
   }
   return take(call, request, parsed, authorised, isolate, bindings, clock);
+}
+
+/** Throws a VarveError that names the bindings at fault, if any is. */
+export function checkBindings(bindings: Bindings): void {
+  isolateOf(bindings);
 }
 
 /** A body whose length is not told may be as long as they come. */
@@ -229,18 +249,15 @@ export async function handleCall(
   clock: Clock,
 ): Promise<Response> {
   const isolate = isolateOf(bindings);
-  const bytes = bytesOf(request);
-  if (isolate.inFlight >= IN_FLIGHT_MAX || isolate.inFlightBytes + bytes > IN_FLIGHT_BYTES_MAX) {
+  const lease = isolate.load.take(bytesOf(request), clock.nowMs());
+  if (lease === null) {
     await drainBody(request);
     return answerRefused(request, busy, retryAfterS(clock));
   }
-  isolate.inFlight += 1;
-  isolate.inFlightBytes += bytes;
   try {
-    return await handle(call, request, isolate, bindings, clock);
+    return await handle(call, request, isolate, lease, bindings, clock);
   } finally {
-    isolate.inFlight -= 1;
-    isolate.inFlightBytes -= bytes;
+    lease.release();
   }
 }
 

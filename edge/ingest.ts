@@ -55,6 +55,8 @@ export type Rejection = {
 
 export type Ingested = {
   readonly kind: "ingested";
+  /** How many events or objects the request holds. */
+  readonly total: number;
   readonly events: readonly AcceptedEvent[];
   readonly objects: readonly AcceptedObject[];
   readonly rejected: readonly Rejection[];
@@ -215,7 +217,7 @@ function ingestEvents(
     const object = objectOf(event, index);
     if (object !== null) objects.push(object);
   }
-  return { kind: "ingested", events, objects, rejected };
+  return { kind: "ingested", total: batch.length, events, objects, rejected };
 }
 
 /** identify upserts `users`, group upserts `accounts`. */
@@ -282,7 +284,7 @@ function ingestSet(body: unknown, context: IngestContext): Ingested | Refused {
       rejected.push({ index, messageId: messageIdOf(object), code, message, event: object });
     }
   }
-  return { kind: "ingested", events: [], objects, rejected };
+  return { kind: "ingested", total: sent.length, events: [], objects, rejected };
 }
 
 function checkObject(object: unknown): Reason | null {

@@ -21,12 +21,17 @@ export type Put = {
 
 const quote = (text: string): string => JSON.stringify(text);
 
-export function eventPut(event: NormalEvent, body: string, index: number, stamp: Stamp): Put {
-  let item = `"pk":{"S":${quote(eventPk(stamp.source, event.messageId))}},"kind":{"S":"event"},"source":{"S":"${stamp.source}"},"collection":{"S":"${event.collection}"},"received_at":{"N":"${stamp.receivedAtMs}"},"event_at":{"N":"${event.eventAtMs}"},"expires_at":{"N":"${stamp.expiresAtS}"}`;
-  if (event.userId !== null) item += `,"user_id":{"S":${quote(event.userId)}}`;
-  if (event.anonymousId !== null) item += `,"anonymous_id":{"S":${quote(event.anonymousId)}}`;
-  if (event.name !== null) item += `,"event":{"S":${quote(event.name)}}`;
-  return { text: `{"PutRequest":{"Item":{${item},"body":{"S":${quote(body)}}}}}`, index };
+/** Makes the items of one request's events; what they share is written once. */
+export function eventPuts(stamp: Stamp): (event: NormalEvent, body: string, index: number) => Put {
+  const prefix = eventPk(stamp.source, "");
+  const shared = `},"kind":{"S":"event"},"source":{"S":"${stamp.source}"},"received_at":{"N":"${stamp.receivedAtMs}"},"expires_at":{"N":"${stamp.expiresAtS}"},"collection":{"S":"`;
+  return (event, body, index) => {
+    let text = `{"PutRequest":{"Item":{"pk":{"S":${quote(prefix + event.messageId)}${shared}${event.collection}"},"event_at":{"N":"${event.eventAtMs}"}`;
+    if (event.userId !== null) text += `,"user_id":{"S":${quote(event.userId)}}`;
+    if (event.anonymousId !== null) text += `,"anonymous_id":{"S":${quote(event.anonymousId)}}`;
+    if (event.name !== null) text += `,"event":{"S":${quote(event.name)}}`;
+    return { text: `${text},"body":{"S":${quote(body)}}}}}`, index };
+  };
 }
 
 /** The event as it was sent, without its write key; cut, as a string, where it is too large to keep. */

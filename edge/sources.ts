@@ -68,7 +68,14 @@ export function createSourceCache(): SourceCache {
     if (writeKey.length > WRITE_KEY_MAX) return { kind: "unknown" };
     const remembered = entries.get(writeKey);
     if (remembered !== undefined && remembered.untilMs > nowMs) return remembered.lookup;
-    const lookup = parseSource(await kv.get(sourceKvKey(writeKey), "text"));
+    let lookup: SourceLookup;
+    try {
+      lookup = parseSource(await kv.get(sourceKvKey(writeKey), "text"));
+    } catch (error) {
+      // While KV is out, what it said last is better than nothing.
+      if (remembered === undefined) throw error;
+      lookup = remembered.lookup;
+    }
     const oldest = entries.keys().next();
     if (entries.size >= ENTRIES_MAX && !oldest.done) entries.delete(oldest.value);
     entries.delete(writeKey);

@@ -2,7 +2,7 @@
  * Writes to one region's table: events 25 a call, objects one a call, a few calls at once, each tried within
  * a bound.
  */
-import type { DynamoAnswer, DynamoClient } from "../shared/aws/dynamodb.ts";
+import type { DynamoAnswer, DynamoCall, DynamoClient } from "../shared/aws/dynamodb.ts";
 import type { Clock } from "../shared/clock.ts";
 import type { Put } from "./items.ts";
 import type { ObjectUpdate } from "./objects.ts";
@@ -52,6 +52,8 @@ export type Table = {
   readonly budget: CallBudget;
 };
 
+type OpenTable = Table & { readonly call: DynamoCall };
+
 /** One call's worth of work, and what it is for when it cannot be done. */
 type Task = { readonly work: TableWork; readonly run: () => Promise<readonly Written[]> };
 
@@ -59,6 +61,13 @@ const WRITTEN: Written = { kind: "written" };
 const NO_WORK: TableWork = { puts: [], updates: [] };
 
 export async function writeTable(table: Table, work: TableWork): Promise<TableOutcome> {
+  const session = table.dynamo.open();
+  const outcome = await writeWith({ ...table, call: session.call }, work);
+  session.close();
+  return outcome;
+}
+
+async function writeWith(table: OpenTable, work: TableWork): Promise<TableOutcome> {
   const deadlineMs = table.clock.nowMs() + table.limits.totalMs;
   const tasks: Task[] = [];
   for (let from = 0; from < work.puts.length; from += BATCH_MAX) {
@@ -112,7 +121,7 @@ const OVER_BUDGET: DynamoAnswer = { kind: "unavailable", message: "the request's
 
 /** Calls until an answer is final: `remainder` says what of the call is still to do, or null. */
 async function callWithRetry(
-  table: Table,
+  table: OpenTable,
   target: string,
   firstBody: string,
   deadlineMs: number,
@@ -122,7 +131,7 @@ async function callWithRetry(
   for (let attempt = 1; ; attempt++) {
     if (table.budget.left <= 0) return OVER_BUDGET;
     table.budget.left -= 1;
-    let answer = await table.dynamo.call(target, body);
+    let answer = await table.call(target, body);
     if (answer.kind === "refused") return answer;
     if (answer.kind === "ok") {
       const left = remainder(answer.text);
@@ -159,11 +168,14 @@ function unprocessed(text: string): string | null {
 }
 
 async function writePuts(
-  table: Table,
+  table: OpenTable,
   puts: readonly Put[],
   deadlineMs: number,
 ): Promise<readonly Written[]> {
-  const body = `{"RequestItems":{${JSON.stringify(table.name)}:[${puts.map((put) => put.text).join(",")}]}}`;
+  // Added up, not joined: a rope is copied once, when it is encoded.
+  let body = `{"RequestItems":{${JSON.stringify(table.name)}:[${puts[0]?.text ?? ""}`;
+  for (let at = 1; at < puts.length; at++) body += `,${puts[at]?.text ?? ""}`;
+  body += "]}}";
   const answer = await callWithRetry(
     table,
     "DynamoDB_20120810.BatchWriteItem",
@@ -183,7 +195,7 @@ async function writePuts(
 
 const whole = (): null => null;
 
-async function writeObject(table: Table, update: ObjectUpdate, deadlineMs: number): Promise<Written> {
+async function writeObject(table: OpenTable, update: ObjectUpdate, deadlineMs: number): Promise<Written> {
   const target = "DynamoDB_20120810.UpdateItem";
   let answer = await callWithRetry(table, target, update.set, deadlineMs, whole);
   if (answer.kind === "refused" && answer.errorType === "ConditionalCheckFailedException") {

@@ -2,14 +2,14 @@
 import { Hono } from "hono";
 import { systemClock } from "../shared/clock.ts";
 import type { Clock } from "../shared/clock.ts";
-import { describeError } from "../shared/errors.ts";
+import { describeError, VarveError } from "../shared/errors.ts";
 import { EVENT_TYPES } from "../shared/event.ts";
 import { answerJson, answerPreflight, answerRefused } from "./answer.ts";
 import { findSource } from "./authority.ts";
 import { drainBody } from "./body.ts";
 import type { Bindings } from "./config.ts";
 import { writeKeyOf } from "./credentials.ts";
-import { drainQueue, handleCall } from "./gateway.ts";
+import { checkBindings, drainQueue, handleCall } from "./gateway.ts";
 import { refused } from "./ingest.ts";
 import type { Call, Refused } from "./ingest.ts";
 import { openApi } from "./openapi.ts";
@@ -59,7 +59,10 @@ function addReads(app: App, clock: Clock): void {
   app.get("/sourceConfig", (c) =>
     settingsAnswer(c.req.raw, writeKeyOf(c.req.raw, null), c.env, clock, "rudder"),
   );
-  app.get("/healthz", (c) => answerJson(c.req.raw, 200, { status: "ok" }));
+  app.get("/healthz", (c) => {
+    checkBindings(c.env);
+    return answerJson(c.req.raw, 200, { status: "ok" });
+  });
   app.get("/openapi.json", (c) => answerJson(c.req.raw, 200, openApi([...CALLS])));
   for (const path of [
     "/v1/projects/:key/settings",
@@ -102,6 +105,10 @@ export function createApp(clock: Clock): App {
   });
   app.onError((error, c) => {
     console.error(JSON.stringify({ level: "error", at: "worker", reason: describeError(error) }));
+    if (error instanceof VarveError) {
+      const fault = refused(503, error.code, error.message, error.fix);
+      return answerRefused(c.req.raw, fault, 30);
+    }
     return answerRefused(c.req.raw, failed, 1 + Math.floor(clock.random() * 5));
   });
   return app;

@@ -8,17 +8,26 @@ export type Figures = {
   readonly events: number | undefined;
   /** Rows committed since the start. */
   readonly rows: number;
+  /** Rows that the log had at the start; unknown until the first commit. */
+  readonly rowsBefore: number | undefined;
   readonly version: number | undefined;
   /** Every change up to here is in the changelog. */
   readonly watermarkMs: number | undefined;
 };
 
-export const noFigures: Figures = { events: undefined, rows: 0, version: undefined, watermarkMs: undefined };
+export const noFigures: Figures = {
+  events: undefined,
+  rows: 0,
+  rowsBefore: undefined,
+  version: undefined,
+  watermarkMs: undefined,
+};
 
 const Committed = z.object({
   msg: z.literal("committed"),
   version: z.int(),
   rows: z.int(),
+  rows_total: z.int(),
   watermark_ms: z.number(),
 });
 
@@ -26,9 +35,12 @@ const Committed = z.object({
 export function afterCompactorLine(figures: Figures, line: LogLine): Figures {
   const committed = line.kind === "record" ? Committed.safeParse(line.record).data : undefined;
   if (committed === undefined) return figures;
+  // By the totals: a compactor that is killed may have committed what it did not come to tell.
+  const rowsBefore = figures.rowsBefore ?? committed.rows_total - committed.rows;
   return {
     ...figures,
-    rows: figures.rows + committed.rows,
+    rows: committed.rows_total - rowsBefore,
+    rowsBefore,
     version: committed.version,
     // 0 until the first shards have been read.
     watermarkMs: committed.watermark_ms || figures.watermarkMs,
@@ -36,8 +48,14 @@ export function afterCompactorLine(figures: Figures, line: LogLine): Figures {
 }
 
 /** How far the watermark is behind the clock. */
-export function lagMs(figures: Figures, nowMs: number): number | undefined {
+function lagMs(figures: Figures, nowMs: number): number | undefined {
   return figures.watermarkMs === undefined ? undefined : Math.max(0, nowMs - figures.watermarkMs);
+}
+
+/** The figures for programs. */
+export function statusOf(figures: Figures, nowMs: number): object {
+  const { events, rows, version, watermarkMs } = figures;
+  return { events, rows, version, watermarkMs, lagMs: lagMs(figures, nowMs) };
 }
 
 export function describeFigures(figures: Figures, nowMs: number): string {

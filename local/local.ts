@@ -13,7 +13,7 @@ import {
 } from "./data-dir.ts";
 import { aborted, dataDirGone, watchForEnd } from "./ending.ts";
 import { ensureTable, makeStreamIndexes } from "./dynamodb.ts";
-import { afterCompactorLine, countEvents, describeFigures, lagMs, noFigures } from "./figures.ts";
+import { afterCompactorLine, countEvents, describeFigures, noFigures, statusOf } from "./figures.ts";
 import { describeLogLine } from "./log-line.ts";
 import { describeEvent, describeRunning } from "./page.ts";
 import type { PartEvent } from "./part.ts";
@@ -107,7 +107,7 @@ async function runSystem(
         const nowMs = Date.now();
         figures = { ...figures, events: counter?.count() };
         if (!options.json) screen.live(describeFigures(figures, nowMs), nowMs);
-        else screen.result(JSON.stringify({ event: "status", ...figures, lagMs: lagMs(figures, nowMs) }));
+        else screen.result(JSON.stringify({ event: "status", ...statusOf(figures, nowMs) }));
       };
       const timer = setInterval(showStatus, options.json ? STATUS_JSON_MS : STATUS_MS);
       await aborted(ending.signal);

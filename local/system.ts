@@ -119,6 +119,8 @@ export function compactorPart(system: System, flush: string, environment: Enviro
       S3_REGION: system.s3Credentials.region,
       VARVE_CHANGELOG: system.changelog,
       VARVE_FLUSH: flush,
+      // There is one, and when it is started again it is the same.
+      VARVE_WORKER: "local",
       VARVE_THREADS: "1",
     },
     channel: true,

@@ -1,12 +1,12 @@
 /** What to read: the range of a question, and the files that may hold its answer. Pure. */
 import { VarveError } from "../shared/errors.ts";
+import type { Op } from "../shared/row.ts";
+import { parseDataKey } from "../shared/keys.ts";
 import type { DataFile, Snapshot } from "../shared/snapshot.ts";
+import { LEVEL_MS } from "../shared/window.ts";
 
 /** (sinceMs, untilMs] */
 export type TimeRange = { readonly kind: "time"; readonly sinceMs: number; readonly untilMs: number };
-/** Rows of the commits above `since`, up to `until`. */
-export type VersionRange = { readonly kind: "version"; readonly since: number; readonly until: number };
-
 /** A point to read from: a time in UTC ms, or a version of the log. */
 export type Since =
   | { readonly kind: "time"; readonly ms: number }
@@ -38,7 +38,19 @@ export function parseSince(text: string, nowMs: number): Since {
 /** JavaScript takes 30 February for 2 March. */
 const isDate = (date: string): boolean => iso(Date.parse(date)).startsWith(date);
 
-export type Filter = { readonly collection?: string | undefined; readonly source?: string | undefined };
+/** A row must satisfy all that are given. */
+export type Filter = {
+  readonly source?: string | undefined;
+  readonly collection?: string | undefined;
+  readonly id?: string | undefined;
+  readonly op?: Op | undefined;
+  readonly kind?: string | undefined;
+  /** JSON text, as in the row. */
+  readonly key?: string | undefined;
+};
+
+/** The filters that are columns of text, by column. */
+export const FILTER_COLUMNS = ["source", "collection", "id", "op", "kind", "key"] as const;
 
 /** The range (since, until] in time. Nothing is ever read past the watermark: there the log is not complete yet. */
 export function timeRange(snapshot: Snapshot, sinceMs: number, untilMs?: number): TimeRange {
@@ -53,31 +65,134 @@ export function timeRange(snapshot: Snapshot, sinceMs: number, untilMs?: number)
   return { kind: "time", sinceMs, untilMs: Math.max(sinceMs, Math.min(untilMs ?? watermarkMs, watermarkMs)) };
 }
 
-/** Files whose statistics do not rule them out, in time order. */
-export function filesInRange(
-  files: Iterable<DataFile>,
-  { sinceMs, untilMs }: TimeRange,
-  filter: Filter,
-): DataFile[] {
+/** Something that an answer's reader should know, though nothing is wrong. */
+export type Notice = {
+  readonly code: "before_first_commit" | "not_complete_yet" | "until_not_complete" | "until_inside_window";
+  readonly message: string;
+};
+
+/** Throws `in_future` and `past_retention`; what is only remarkable comes back as notices. */
+export function checkRange(
+  snapshot: Snapshot,
+  sinceMs: number,
+  untilMs: number | undefined,
+  nowMs: number,
+): Notice[] {
+  const { watermarkMs } = snapshot.log;
+  if (sinceMs > nowMs && sinceMs > watermarkMs) {
+    throw new VarveError(
+      "in_future",
+      `since ${iso(sinceMs)} is in the future: it is ${iso(nowMs)}, and the changelog is complete up to ${iso(watermarkMs)}.`,
+      "Give an earlier time.",
+    );
+  }
+  const keptMs = keptSinceMs(snapshot);
+  if (keptMs !== null && sinceMs < keptMs) {
+    throw new VarveError(
+      "past_retention",
+      `since ${iso(sinceMs)} is past retention: rows up to ${iso(keptMs)} have expired.`,
+      `Give ${iso(keptMs)} or later, or take all that is kept with --from-snapshot.`,
+    );
+  }
+  const notices: Notice[] = [];
+  const beginsMs = snapshot.metaData.createdTime ?? 0;
+  if (sinceMs < beginsMs) {
+    notices.push({
+      code: "before_first_commit",
+      message: `the changelog begins at ${iso(beginsMs)}: what changed before then is not in it`,
+    });
+  }
+  if (sinceMs > watermarkMs) {
+    notices.push({
+      code: "not_complete_yet",
+      message: `the changelog is complete up to ${watermarkMs === 0 ? "nothing yet" : iso(watermarkMs)}: changes after ${iso(sinceMs)} are not told before they are all in`,
+    });
+  } else if (untilMs !== undefined && untilMs > watermarkMs) {
+    notices.push({
+      code: "until_not_complete",
+      message: `the changelog is complete up to ${iso(watermarkMs)}: this ends there, not at ${iso(untilMs)}`,
+    });
+  }
+  if (untilMs !== undefined && splitsWindow(snapshot, untilMs)) {
+    notices.push({
+      code: "until_inside_window",
+      message: `${iso(untilMs)} is inside a window of which only each key's last change is kept: a key that changed again in it is told by that change, after ${iso(untilMs)}`,
+    });
+  }
+  return notices;
+}
+
+const splitsWindow = ({ files }: Snapshot, untilMs: number): boolean =>
+  [...files.values()].some((file) => file.minChangedMs <= untilMs && untilMs < file.maxChangedMs);
+
+/**
+ * The least T that (T, W] is still whole for; null when no row has expired. What expired lies in windows before all
+ * that is live; the log remembers the removed files' names for some days.
+ */
+export function keptSinceMs({ log, files, removed }: Snapshot): number | null {
+  if (log.expired.rows === 0) return null;
+  let liveStartMs = log.watermarkMs;
+  let firstRowMs = log.watermarkMs + 1;
+  for (const { windowStartMs, minChangedMs } of files.values()) {
+    liveStartMs = Math.min(liveStartMs, windowStartMs);
+    firstRowMs = Math.min(firstRowMs, minChangedMs);
+  }
+  let expiredEndMs: number | null = null;
+  for (const path of removed.keys()) {
+    const parsed = parseDataKey(path);
+    if (parsed === null) continue;
+    const endMs = parsed.windowStartMs + LEVEL_MS[parsed.level];
+    if (endMs <= liveStartMs) expiredEndMs = Math.max(expiredEndMs ?? 0, endMs);
+  }
+  return (expiredEndMs ?? firstRowMs) - 1;
+}
+
+/** Files that partition and statistics do not rule out, in time order. */
+export function filesInRange(files: Iterable<DataFile>, range: TimeRange, filter: Filter): DataFile[] {
   return [...files]
-    .filter((file) => file.maxChangedMs > sinceMs && file.minChangedMs <= untilMs)
-    .filter(
-      (file) => mayHold(file, "collection", filter.collection) && mayHold(file, "source", filter.source),
-    )
+    .filter((file) => file.maxChangedMs > range.sinceMs && file.minChangedMs <= range.untilMs)
+    .filter((file) => mayHold(file, filter))
     .toSorted((a, b) => a.minChangedMs - b.minChangedMs);
 }
 
-function mayHold(file: DataFile, column: "collection" | "source", wanted: string | undefined): boolean {
-  if (wanted === undefined) return true;
-  const stats = JSON.parse(file.add.stats ?? "{}") as {
-    minValues?: Record<string, string>;
-    maxValues?: Record<string, string>;
-    nullCount?: Record<string, number>;
-  };
-  if (stats.nullCount?.[column] === file.totals.rows) return false;
-  const [min, max] = [stats.minValues?.[column], stats.maxValues?.[column]];
-  return min === undefined || max === undefined || (min <= wanted && wanted <= max);
+/** False when the file's statistics rule out every row of the filter. */
+export function mayHold(file: DataFile, filter: Filter): boolean {
+  const asked = FILTER_COLUMNS.filter((column) => filter[column] !== undefined);
+  if (asked.length === 0) return true;
+  const { minValues, maxValues, nullCount } = statsOf(file);
+  return asked.every((column) => {
+    if (nullCount?.[column] === file.totals.rows) return false;
+    const [min, max] = [minValues?.[column], maxValues?.[column]];
+    return typeof min !== "string" || typeof max !== "string" || admitsText(filter, column, min, max);
+  });
 }
+
+/** True unless `column` is filtered by a value outside of [min, max]. Parquet and Delta order text by bytes. */
+export function admitsText(filter: Filter, column: string, min: string, max: string): boolean {
+  const wanted = filter[column as keyof Filter];
+  return wanted === undefined || (compareBytes(min, wanted) <= 0 && compareBytes(wanted, max) <= 0);
+}
+
+type Stats = {
+  readonly minValues?: Readonly<Record<string, unknown>>;
+  readonly maxValues?: Readonly<Record<string, unknown>>;
+  readonly nullCount?: Readonly<Record<string, number>>;
+};
+
+export const statsOf = (file: DataFile): Stats => JSON.parse(file.add.stats ?? "{}") as Stats;
+
+/** Order of UTF-8 bytes, which JavaScript's own differs from beyond the basic plane. */
+export function compareBytes(a: string, b: string): number {
+  const [left, right] = [encoder.encode(a), encoder.encode(b)];
+  const length = Math.min(left.length, right.length);
+  for (let index = 0; index < length; index += 1) {
+    const difference = (left[index] as number) - (right[index] as number);
+    if (difference !== 0) return difference;
+  }
+  return left.length - right.length;
+}
+
+const encoder = new TextEncoder();
 
 /** Runs of files that overlap in time: each run can be read, sorted and forgotten before the next. */
 export function timeRuns(files: readonly DataFile[]): DataFile[][] {
@@ -91,5 +206,29 @@ export function timeRuns(files: readonly DataFile[]): DataFile[][] {
   }
   return runs;
 }
+
+const STEP_FILES_MAX = 64;
+const STEP_BYTES_MAX = 32 * 1024 * 1024;
+
+/** Whole runs, joined while they are small: what is fetched and sorted at a time. */
+export function readingSteps(files: readonly DataFile[]): DataFile[][] {
+  const steps: DataFile[][] = [];
+  let bytes = 0;
+  for (const run of timeRuns(files)) {
+    const size = run.reduce((sum, file) => sum + file.sizeBytes, 0);
+    const step = steps.at(-1);
+    if (step === undefined || step.length + run.length > STEP_FILES_MAX || bytes + size > STEP_BYTES_MAX) {
+      steps.push([...run]);
+      bytes = size;
+    } else {
+      step.push(...run);
+      bytes += size;
+    }
+  }
+  return steps;
+}
+
+export const describeSince = (since: Since): string =>
+  since.kind === "time" ? iso(since.ms) : String(since.version);
 
 export const iso = (ms: number): string => new Date(ms).toISOString();

@@ -1,19 +1,16 @@
-/** Rows out of data files: fetched whole, a bounded number at a time, and read by DuckDB in a scratch folder. */
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+/** Rows out of data files, in order, by DuckDB. */
 import type { DuckDBConnection } from "@duckdb/node-api";
-import { openDuckDB, sqlText } from "../shared/duckdb.ts";
+import { sqlText } from "../shared/duckdb.ts";
 import { VarveError } from "../shared/errors.ts";
 import type { Op } from "../shared/row.ts";
 import type { DataFile } from "../shared/snapshot.ts";
-import type { ObjectStore } from "../shared/store.ts";
-
-const FETCHES_IN_FLIGHT = 16;
-const MEMORY_MAX_MB = 512;
+import type { Filter, TimeRange } from "./range.ts";
+import { FILTER_COLUMNS } from "./range.ts";
+import type { FetchedFiles, Need, Scratch } from "./scratch.ts";
 
 /** A row as a reader sees it. Times are UTC ms since the epoch. */
 export type ChangeRow = {
+  /** When it changed. */
   readonly changedMs: number;
   readonly op: Op;
   /** The item's key, JSON text. */
@@ -21,136 +18,167 @@ export type ChangeRow = {
   /** 40 digits, comparable as text within a shard. */
   readonly seq: string;
   readonly shard: string;
-  /** How many changes the row stands for. */
+  /** How many changes the row stands for: the row is the last of them. */
   readonly changes: number;
+  /** `event`, `object` or `rejected`; null, like the columns after it, in a table that Varve does not write. */
   readonly kind: string | null;
   readonly source: string | null;
   readonly collection: string | null;
   readonly id: string | null;
   readonly userId: string | null;
   readonly anonymousId: string | null;
+  /** A track's event name, or the page's or screen's name. */
   readonly event: string | null;
+  /** The event's own time. */
   readonly eventMs: number | null;
-  /** JSON text after the change; null on delete. */
+  /** JSON text after the change: an event's body, an object's properties, any other item's attributes; null on delete. */
   readonly image: string | null;
 };
 
-export type ReadCounts = { files: number; bytes: number };
+/** Columns that may be left unread: they are null then. The others are in every row. */
+export type Column =
+  | "kind"
+  | "source"
+  | "collection"
+  | "id"
+  | "userId"
+  | "anonymousId"
+  | "event"
+  | "eventMs"
+  | "image";
 
-export type Scratch = {
-  readonly connection: DuckDBConnection;
-  /** Fetches files and gives DuckDB's `read_parquet(...)` over them; they are deleted by `release`. */
-  readonly fetch: (files: readonly DataFile[], signal?: AbortSignal) => Promise<FetchedFiles>;
-  /** Fetches one file; null when it is not in the store. It is deleted by `close`. */
-  readonly read: (file: DataFile) => Promise<ReadFile | null>;
-  readonly counts: ReadCounts;
-  readonly close: () => Promise<void>;
+/** The file column, and what DuckDB makes of it. A double holds every ms and every count exactly. */
+const COLUMN_SQL: Readonly<Record<keyof ChangeRow, readonly [column: string, sql: string]>> = {
+  changedMs: ["changed_ms", "changed_ms::DOUBLE"],
+  op: ["op", "op"],
+  key: ["key", "key"],
+  seq: ["seq", "seq"],
+  shard: ["shard", "shard"],
+  changes: ["changes", "changes::DOUBLE"],
+  kind: ["kind", "kind"],
+  source: ["source", "source"],
+  collection: ["collection", "collection"],
+  id: ["id", "id"],
+  userId: ["user_id", "user_id"],
+  anonymousId: ["anonymous_id", "anonymous_id"],
+  event: ["event", "event"],
+  eventMs: ["event_at", "epoch_ms(event_at)::DOUBLE"],
+  image: ["image", "image"],
 };
-export type FetchedFiles = {
-  readonly relation: string;
-  readonly paths: readonly string[];
-  readonly release: () => Promise<void>;
+const ALWAYS = ["changedMs", "op", "key", "seq", "shard", "changes"] as const;
+export const COLUMNS: readonly Column[] = [
+  "kind",
+  "source",
+  "collection",
+  "id",
+  "userId",
+  "anonymousId",
+  "event",
+  "eventMs",
+  "image",
+];
+const UNREAD = Object.fromEntries(COLUMNS.map((name) => [name, null]));
+const ORDER = ["changed_ms", "shard", "seq"] as const;
+
+/** What to read of some files. */
+export type Question = {
+  /** (sinceMs, untilMs]; null: whatever the time. */
+  readonly range: TimeRange | null;
+  readonly filter: Filter;
+  readonly columns: readonly Column[];
 };
 
-export type ReadFile = { readonly path: string; readonly sizeBytes: number; readonly body: Uint8Array };
-
-export async function openScratch(store: ObjectStore): Promise<Scratch> {
-  const dir = await mkdtemp(join(tmpdir(), "varve-read-"));
-  const { connection, close } = await openDuckDB({
-    threads: 2,
-    memoryMaxMB: MEMORY_MAX_MB,
-    spillDir: join(dir, "spill"),
+export function whereSql(range: TimeRange | null, filter: Filter): string {
+  const asked = FILTER_COLUMNS.flatMap((column) => {
+    const wanted = filter[column];
+    return wanted === undefined ? [] : [`${column} = ${sqlText(wanted)}`];
   });
-  const counts: ReadCounts = { files: 0, bytes: 0 };
-  let next = 0;
+  const times = range === null ? [] : [`changed_ms > ${range.sinceMs} AND changed_ms <= ${range.untilMs}`];
+  const parts = [...times, ...asked];
+  return parts.length === 0 ? "true" : parts.join(" AND ");
+}
 
-  const read = async (file: DataFile, signal?: AbortSignal): Promise<ReadFile | null> => {
-    const object = await store.get(file.path, signal);
-    if (object === null) return null;
-    counts.files += 1;
-    counts.bytes += object.body.byteLength;
-    const path = join(dir, `${(next += 1)}.parquet`);
-    await writeFile(path, object.body);
-    return { path, sizeBytes: object.body.byteLength, body: object.body };
-  };
-  const fetchOne = async (file: DataFile, signal?: AbortSignal): Promise<string> => {
-    const found = await read(file, signal);
-    if (found === null) throw missing(file);
-    return found.path;
-  };
-
+export function needOf({ range, filter, columns }: Question): Need {
+  const asked = FILTER_COLUMNS.filter((column) => filter[column] !== undefined);
   return {
-    connection,
-    counts,
-    read,
-    fetch: async (files, signal) => {
-      const paths: string[] = [];
-      for (let start = 0; start < files.length; start += FETCHES_IN_FLIGHT) {
-        const some = files.slice(start, start + FETCHES_IN_FLIGHT);
-        paths.push(...(await Promise.all(some.map((file) => fetchOne(file, signal)))));
-      }
-      return {
-        paths,
-        relation: `read_parquet([${paths.map(sqlText).join(", ")}])`,
-        release: async () => {
-          await Promise.all(paths.map((path) => rm(path, { force: true })));
-        },
-      };
-    },
-    close: async () => {
-      close();
-      await rm(dir, { recursive: true, force: true });
-    },
+    range,
+    filter,
+    columns: new Set([...[...ALWAYS, ...columns].map((name) => COLUMN_SQL[name][0]), ...asked]),
   };
 }
 
-export const missing = (file: DataFile): VarveError =>
-  new VarveError(
-    "file_missing",
-    `${file.path} is in the log, but not in the store.`,
-    "It was deleted by something other than Varve, or the reader is older than the log's retention: open the changelog again. `varve verify` lists every missing file.",
-  );
-
-const SELECT = `changed_ms, op, key, seq, shard, changes, kind, source, collection, id, user_id, anonymous_id, event,
-  epoch_ms(event_at) AS event_ms, image`;
-
-/** Rows of `files` that satisfy `where` (SQL over the file columns), in (changed_ms, shard, seq) order. */
+/** Rows of `files` that answer the question, in (changedMs, shard, seq) order. */
 export async function* scan(
   scratch: Scratch,
   files: readonly DataFile[],
-  where: string,
+  question: Question,
   signal?: AbortSignal,
 ): AsyncGenerator<ChangeRow> {
   if (files.length === 0) return;
-  const fetched = await scratch.fetch(files, signal);
+  yield* scanFetched(scratch, files, await scratch.fetch(files, signal, needOf(question)), question, signal);
+}
+
+/** As `scan`, of files that were fetched already. Releases them. */
+export async function* scanFetched(
+  scratch: Scratch,
+  files: readonly DataFile[],
+  fetched: FetchedFiles,
+  question: Question,
+  signal?: AbortSignal,
+): AsyncGenerator<ChangeRow> {
+  let held = fetched;
   try {
-    const result = await scratch.connection.stream(
-      `SELECT ${SELECT} FROM ${fetched.relation} WHERE ${where} ORDER BY changed_ms, shard, seq`,
-    );
-    for await (const chunk of result.yieldRowsJs()) for (const values of chunk) yield rowFrom(values);
+    const names = [...ALWAYS, ...question.columns];
+    const select = `SELECT ${names.map((name) => COLUMN_SQL[name][1]).join(", ")} FROM`;
+    const rest = `WHERE ${whereSql(question.range, question.filter)} ORDER BY ${ORDER.join(", ")}`;
+    const open = () => firstChunk(scratch.connection, `${select} ${held.relation} ${rest}`);
+    // A sort reads all its input before it gives anything: a hole that was read after all shows here.
+    const stream = await open()
+      .catch(async (error: unknown) => {
+        if (!held.partial) throw error;
+        await held.release();
+        held = await scratch.fetch(files, signal);
+        return open();
+      })
+      .catch((error: unknown) => {
+        throw unreadable(files, error);
+      });
+    for await (const columns of stream) {
+      signal?.throwIfAborted();
+      const count = columns[0]?.length ?? 0;
+      for (let index = 0; index < count; index += 1) {
+        const row: Record<string, unknown> = { ...UNREAD };
+        names.forEach((name, place) => {
+          row[name] = columns[place]?.[index] ?? null;
+        });
+        yield row as ChangeRow;
+      }
+    }
   } finally {
-    await fetched.release();
+    await held.release();
   }
 }
 
-function rowFrom(values: readonly unknown[]): ChangeRow {
-  const text = (index: number): string | null => (values[index] as string | null | undefined) ?? null;
-  const eventMs = values[13] as bigint | null;
-  return {
-    changedMs: Number(values[0]),
-    op: values[1] as Op,
-    key: values[2] as string,
-    seq: values[3] as string,
-    shard: values[4] as string,
-    changes: Number(values[5]),
-    kind: text(6),
-    source: text(7),
-    collection: text(8),
-    id: text(9),
-    userId: text(10),
-    anonymousId: text(11),
-    event: text(12),
-    eventMs: eventMs === null ? null : Number(eventMs),
-    image: text(14),
-  };
+function unreadable(files: readonly DataFile[], error: unknown): unknown {
+  const [first] = files;
+  if (first === undefined || !(error instanceof Error) || error instanceof VarveError) return error;
+  const which = files.length === 1 ? first.path : `one of ${files.length} files from ${first.path} on`;
+  return new VarveError(
+    "file_damaged",
+    `${which} cannot be read: ${error.message.split("\n", 1)[0] ?? ""}`,
+    "`varve verify` lists every damaged file.",
+    error,
+  );
+}
+
+type Columns = readonly (readonly unknown[])[];
+
+/** The answer's chunks, by column. Resolves when the first is there. */
+async function firstChunk(connection: DuckDBConnection, sql: string): Promise<AsyncIterable<Columns>> {
+  const result = await connection.stream(sql);
+  const first = await result.fetchChunk();
+  return (async function* () {
+    for (let chunk = first; chunk !== null && chunk.rowCount > 0; chunk = await result.fetchChunk())
+      yield chunk.getColumns();
+  })();
 }

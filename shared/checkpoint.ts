@@ -98,8 +98,16 @@ export async function writeCheckpoint(
 /** The snapshot of the last checkpoint; null when there is none that can be read. */
 export async function readCheckpoint(store: ObjectStore, signal?: AbortSignal): Promise<Snapshot | null> {
   const last = await readLastCheckpoint(store, signal);
-  if (last === null) return null;
-  const object = await store.get(checkpointKey(last.version), signal);
+  return last === null ? null : readCheckpointAt(store, last.version, signal);
+}
+
+/** The snapshot of the checkpoint of a version; null when there is none, or it is not whole. */
+export async function readCheckpointAt(
+  store: ObjectStore,
+  version: number,
+  signal?: AbortSignal,
+): Promise<Snapshot | null> {
+  const object = await store.get(checkpointKey(version), signal);
   if (object === null) return null;
   const lines = await inScratch(async (dir, run) => {
     const input = join(dir, "checkpoint.parquet");
@@ -113,7 +121,7 @@ export async function readCheckpoint(store: ObjectStore, signal?: AbortSignal): 
     );
     return rows.map(([line]) => line as string);
   });
-  return restoreSnapshot(last.version, parseActions(last.version, lines));
+  return restoreSnapshot(version, parseActions(version, lines));
 }
 
 /** What `_last_checkpoint` says; null when there is none that can be read. */

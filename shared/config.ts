@@ -69,6 +69,11 @@ const COMPACTOR_ENV = CHANGELOG_ENV.extend(TABLE_ENV.shape).extend({
   /** How long nothing may happen before the watermark is committed on its own. */
   VARVE_HEARTBEAT: DURATION.optional(),
   /** Between two GetRecords calls on a shard that has little new: shortest and longest. By default they follow the flush. */
+  /** This worker's name among those of the table. One that starts again under its name need not wait until its former self is taken for dead. By default one never used before. */
+  VARVE_WORKER: z
+    .string()
+    .regex(/^[a-z0-9][a-z0-9-]{0,62}$/, { error: "is not a name of letters a to z, digits and hyphens" })
+    .optional(),
   /** Threads that read and write; 1: no thread of their own. */
   VARVE_THREADS: WHOLE.optional(),
   /** Merging windows of five minutes, an hour, a day. */

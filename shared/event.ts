@@ -9,7 +9,8 @@
 import * as z from "zod";
 import { isCleanText, isJsonObject, isRawNumber } from "./json.ts";
 import type { JsonObject } from "./json.ts";
-import { eventTimes, isCanonicalTime, parseTimeMs } from "./time.ts";
+import { eventTimes } from "./time.ts";
+import type { EventTimes } from "./time.ts";
 
 export const EVENT_TYPES = ["track", "identify", "page", "screen", "group", "alias"] as const;
 export type EventType = (typeof EVENT_TYPES)[number];
@@ -274,11 +275,11 @@ export function normaliseEvent(
   return { kind: "event", event: build(type, raw, envelope, receipt) };
 }
 
-/** Making ISO text costs as much as reading it, so what was sent serves where it already is that text. */
-function isoTime(timestampMs: number, original: unknown, receipt: Receipt): string {
-  if (timestampMs === receipt.receivedAtMs) return receipt.receivedAt;
-  if (isCanonicalTime(original) && parseTimeMs(original) === timestampMs) return String(original);
-  return new Date(timestampMs).toISOString();
+/** Making ISO text is dear, so what was sent serves where it already is that text. */
+function isoTime(times: EventTimes, receipt: Receipt): string {
+  if (times.asSent !== null) return times.asSent;
+  if (times.timestampMs === receipt.receivedAtMs) return receipt.receivedAt;
+  return new Date(times.timestampMs).toISOString();
 }
 
 function build(type: EventType, raw: JsonObject, envelope: Envelope, receipt: Receipt): NormalEvent {
@@ -288,7 +289,7 @@ function build(type: EventType, raw: JsonObject, envelope: Envelope, receipt: Re
   const original = raw["originalTimestamp"] ?? raw["timestamp"] ?? envelope.originalTimestamp;
   const sentAt = raw["sentAt"] ?? envelope.sentAt;
   const times = eventTimes(original, sentAt, receipt.receivedAtMs, receipt.skewMaxMs);
-  const timestamp = isoTime(times.timestampMs, original, receipt);
+  const timestamp = isoTime(times, receipt);
   const record: JsonObject = {
     ...raw,
     type,

@@ -1,6 +1,6 @@
 /** Every object key of a changelog, built and parsed here. Keys keep to `[A-Za-z0-9/_.=-]`, so none needs escaping. */
 import type { Level } from "./window.ts";
-import { dateOf } from "./window.ts";
+import { LEVELS, dateOf } from "./window.ts";
 
 export const LOG_DIR = "_delta_log/";
 export const LAST_CHECKPOINT_KEY = "_delta_log/_last_checkpoint";
@@ -28,6 +28,20 @@ export function dataKey(level: Level, windowStartMs: number, unique: string): st
   const compact = `${new Date(windowStartMs).toISOString().slice(0, 19).replaceAll(/[-:]/g, "")}Z`;
   return `data/dt=${dateOf(windowStartMs)}/${level}-${compact}-${unique}.parquet`;
 }
+
+/** What a data file's key says. Null when it is not one. */
+export function parseDataKey(key: string): { readonly level: Level; readonly windowStartMs: number } | null {
+  const match = /^data\/dt=[^/]+\/(\d)-(\d{4})(\d{2})(\d{2})T(\d{2})(\d{2})(\d{2})Z-/.exec(key);
+  const level = LEVELS.find((known) => String(known) === match?.[1]);
+  if (match === null || level === undefined) return null;
+  const [, , year, month, day, hour, minute, second] = match;
+  return { level, windowStartMs: Date.parse(`${year}-${month}-${day}T${hour}:${minute}:${second}Z`) };
+}
+
+/** Where a named consumer's cursor stands. */
+export const consumerKey = (name: string): string => `consumers/${name}.json`;
+
+export const isConsumerName = (name: string): boolean => /^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$/.test(name);
 
 /** A changelog's address: `s3://bucket/prefix`. Null when the text is not one. */
 export function parseRoot(address: string): { readonly bucket: string; readonly prefix: string } | null {

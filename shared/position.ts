@@ -9,6 +9,9 @@ import { parseSequence } from "./sequence.ts";
 
 export const SHARD_DOMAIN = "varve.shard.";
 
+/** The `stream` of the segments of a bootstrap scan: they hold the watermark as shards do, and are read by nobody. */
+export const BOOTSTRAP_STREAM = "bootstrap";
+
 const SEQUENCE = z
   .string()
   .nullable()
@@ -32,6 +35,8 @@ const POSITION = z.object({
   done: z.boolean(),
   /** The stream's ARN. */
   stream: z.string(),
+  /** Of a bootstrap segment: where its scan goes on, a key in DynamoDB JSON. */
+  cursor: z.string().optional(),
 });
 
 export type Position = Readonly<z.infer<typeof POSITION>>;

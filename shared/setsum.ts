@@ -1,6 +1,6 @@
 /**
  * The set checksum: an order-independent sum over rows, so that "all rows ever committed = live +
- * superseded + expired" can be checked without keeping the rows.
+ * superseded + expired + forgotten" can be checked without keeping the rows.
  *
  * sum = Σ MD5(`shard|seq|op|key`), each digest read as a 128-bit integer, modulo 2^128; 32 hex digits.
  * A row lost, repeated or moved to another key shows; it guards against faults, not against forgers.

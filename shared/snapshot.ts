@@ -8,13 +8,13 @@
  * 3. No child shard has a position before its parent is done.
  * 4. The watermark never goes back, never passes the last complete shard discovery or the least shard
  *    watermark, and no row appears at or below one already published.
- * 5. Rows committed = live + superseded + expired, as counts and as set checksums.
+ * 5. Rows committed = live + superseded + expired + forgotten, as counts and as set checksums.
  * 6. A file is added once and removed once.
  */
 import { z } from "zod";
 import type { Action, Add, Commit, MetaData, Protocol } from "./delta.ts";
 import type { Position } from "./position.ts";
-import { SHARD_DOMAIN, parsePosition } from "./position.ts";
+import { BOOTSTRAP_STREAM, SHARD_DOMAIN, parsePosition } from "./position.ts";
 import { compareSequence } from "./sequence.ts";
 import type { Setsum } from "./setsum.ts";
 import { EMPTY_SETSUM, addSetsum, parseSetsum, subtractSetsum } from "./setsum.ts";
@@ -57,6 +57,8 @@ const LOG_STATE = z.object({
   committed: TOTALS,
   superseded: TOTALS,
   expired: TOTALS,
+  /** Rows taken out one by one, as a person's are. */
+  forgotten: TOTALS.default(NO_ROWS),
 });
 export type LogState = Readonly<z.infer<typeof LOG_STATE>>;
 
@@ -112,6 +114,7 @@ export const EMPTY_LOG: LogState = {
   committed: NO_ROWS,
   superseded: NO_ROWS,
   expired: NO_ROWS,
+  forgotten: NO_ROWS,
 };
 
 export type Violation = {
@@ -162,7 +165,8 @@ export function childlessShards(
   shards: ReadonlyMap<string, Position>,
 ): readonly (readonly [string, Position])[] {
   const parents = new Set([...shards.values()].map(({ parent }) => parent));
-  const newest = [...shards.values()].reduce((last, { stream }) => (stream > last ? stream : last), "");
+  const streamed = [...shards.values()].filter(({ stream }) => stream !== BOOTSTRAP_STREAM);
+  const newest = streamed.reduce((last, { stream }) => (stream > last ? stream : last), "");
   // A stream that was switched off has ended for good; one that is switched on again has another, later name.
   return [...shards].filter(([shard, { done, stream }]) => done && stream === newest && !parents.has(shard));
 }
@@ -286,10 +290,10 @@ export function applyCommit(before: Snapshot | null, commit: Commit): Applied {
   }
   if (log.changes !== changes)
     broken(5, `it says ${log.changes} changes are committed, its files make it ${changes}`);
-  if (!equalTotals(log.committed, addTotals(live, addTotals(log.superseded, log.expired)))) {
+  if (!equalTotals(log.committed, addTotals(live, goneOf(log)))) {
     broken(
       5,
-      `committed ${log.committed.rows} is not live ${live.rows} + superseded ${log.superseded.rows} + expired ${log.expired.rows}, or their checksums differ`,
+      `committed ${log.committed.rows} is not live ${live.rows} + superseded ${log.superseded.rows} + expired ${log.expired.rows} + forgotten ${log.forgotten.rows}, or their checksums differ`,
     );
   }
   if (metaData === undefined) {
@@ -340,7 +344,7 @@ export function restoreSnapshot(version: number, actions: readonly Action[]): Sn
   const info = { inCommitTimestamp: 0, timestamp: 0, operation: "CHECKPOINT", txnId: "" };
   const { snapshot } = applyCommit(before, { version, info, actions: standing });
   const { log: totals } = snapshot;
-  const accounted = addTotals(snapshot.live, addTotals(totals.superseded, totals.expired));
+  const accounted = addTotals(snapshot.live, goneOf(totals));
   if (!equalTotals(totals.committed, accounted)) return null;
   return {
     ...snapshot,
@@ -358,6 +362,10 @@ function checkMove(before: Position | undefined, next: Position): string[] {
   if (before?.done && (!next.done || next.seq !== seq)) wrong.push("it is done, and moves again");
   return wrong;
 }
+
+/** Rows that were committed and are no longer live. */
+const goneOf = ({ superseded, expired, forgotten }: LogState): Totals =>
+  addTotals(addTotals(superseded, expired), forgotten);
 
 export const equalTotals = (a: Totals, b: Totals): boolean => a.rows === b.rows && a.sum === b.sum;
 

@@ -20,6 +20,16 @@ export type PutOutcome =
 export type ObjectStore = {
   /** Null when there is no such object. Throws when the store does not answer. */
   readonly get: (key: string, signal?: AbortSignal) => Promise<StoredObject | null>;
+  /**
+   * `length` bytes from `start`, or what there is of them; null when there is no such object. A store without it
+   * is read whole, object by object.
+   */
+  readonly getRange?: (
+    key: string,
+    start: number,
+    length: number,
+    signal?: AbortSignal,
+  ) => Promise<Uint8Array | null>;
   readonly put: (
     key: string,
     body: Uint8Array,

@@ -4,10 +4,6 @@
  */
 const CANONICAL = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/;
 
-/** True of ISO 8601 as Date.toISOString writes it. */
-export const isCanonicalTime = (value: unknown): boolean =>
-  typeof value === "string" && value.length === 24 && CANONICAL.test(value);
-
 const ISO =
   /^(\d{4}-\d\d-\d\d)(?:[Tt ](\d\d:\d\d(?::\d\d)?)(?:[.,](\d{1,9})\d*)?\s?([Zz]|[+-]\d\d(?::?\d\d)?)?)?$/;
 
@@ -20,6 +16,33 @@ function offset(zone: string | undefined): string {
   return `${digits.slice(0, 3)}:${digits.length > 3 ? digits.slice(3) : "00"}`;
 }
 
+/** The minute that was read last: a batch's events mostly share it, and reading one whole is dear. */
+let lastMinute = "";
+let lastMinuteMs = 0;
+
+/** The digit at `at`, or NaN. */
+function digitAt(text: string, at: number): number {
+  const digit = text.charCodeAt(at) - 48;
+  return digit >= 0 && digit <= 9 ? digit : Number.NaN;
+}
+
+/** Of `YYYY-MM-DDTHH:MM:SS.sssZ`; null when it is not that, or no time. */
+function canonicalMs(text: string): number | null {
+  if (text.length !== 24) return null;
+  const minute = text.slice(0, 16);
+  if (minute !== lastMinute) {
+    const ms = CANONICAL.test(text) ? Date.parse(`${minute}:00.000Z`) : Number.NaN;
+    if (Number.isNaN(ms)) return null;
+    lastMinute = minute;
+    lastMinuteMs = ms;
+  }
+  if (text[16] !== ":" || text[19] !== "." || text[23] !== "Z") return null;
+  const seconds = digitAt(text, 17) * 10 + digitAt(text, 18);
+  const ms = digitAt(text, 20) * 100 + digitAt(text, 21) * 10 + digitAt(text, 22);
+  const total = lastMinuteMs + seconds * 1000 + ms;
+  return seconds > 59 || Number.isNaN(total) ? null : total;
+}
+
 /** Milliseconds since the epoch, UTC; null when `value` is no time. */
 export function parseTimeMs(value: unknown): number | null {
   if (typeof value === "number") {
@@ -27,10 +50,8 @@ export function parseTimeMs(value: unknown): number | null {
     return Math.trunc(value < SECONDS_MAX ? value * 1000 : value);
   }
   if (typeof value !== "string") return null;
-  if (isCanonicalTime(value)) {
-    const ms = Date.parse(value);
-    return Number.isNaN(ms) ? null : ms;
-  }
+  const canonical = canonicalMs(value);
+  if (canonical !== null) return canonical;
   const match = ISO.exec(value.trim());
   if (match === null) return null;
   const [, date, clock, fraction, zone] = match;
@@ -41,6 +62,8 @@ export function parseTimeMs(value: unknown): number | null {
 
 export type EventTimes = {
   readonly timestampMs: number;
+  /** The time as sent, where that is ISO 8601 as Date writes it and needs no correction. */
+  readonly asSent: string | null;
   /** What was odd about the times as sent, for the reader to judge. */
   readonly flags: readonly string[];
 };
@@ -59,17 +82,21 @@ export function eventTimes(
   receivedAtMs: number,
   skewMaxMs: number,
 ): EventTimes {
-  if (original === undefined || original === null) return { timestampMs: receivedAtMs, flags: NO_FLAGS };
+  if (original === undefined || original === null)
+    return { timestampMs: receivedAtMs, asSent: null, flags: NO_FLAGS };
   const originalMs = parseTimeMs(original);
-  if (originalMs === null) return { timestampMs: receivedAtMs, flags: ["timestamp_unreadable"] };
+  if (originalMs === null)
+    return { timestampMs: receivedAtMs, asSent: null, flags: ["timestamp_unreadable"] };
   const sentMs = sent === undefined || sent === null ? null : parseTimeMs(sent);
   const skewed = sentMs !== null && Math.abs(receivedAtMs - sentMs) > skewMaxMs;
   const timestampMs = skewed ? receivedAtMs - (sentMs - originalMs) : originalMs;
-  if (timestampMs < 0) return { timestampMs: receivedAtMs, flags: ["timestamp_before_1970"] };
+  if (timestampMs < 0) return { timestampMs: receivedAtMs, asSent: null, flags: ["timestamp_before_1970"] };
   if (timestampMs > receivedAtMs + FUTURE_MAX_MS) {
-    return { timestampMs: receivedAtMs, flags: ["timestamp_in_future"] };
+    return { timestampMs: receivedAtMs, asSent: null, flags: ["timestamp_in_future"] };
   }
-  return { timestampMs, flags: skewed ? SKEWED : NO_FLAGS };
+  if (skewed) return { timestampMs, asSent: null, flags: SKEWED };
+  const canonical = typeof original === "string" && canonicalMs(original) !== null;
+  return { timestampMs, asSent: canonical ? original : null, flags: NO_FLAGS };
 }
 
 const NO_FLAGS: readonly string[] = [];

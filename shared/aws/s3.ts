@@ -22,6 +22,8 @@ export type S3Config = {
   /** For one request, retries apart. */
   readonly timeoutMs?: number;
   readonly attemptsMax?: number;
+  /** Keys in one answer to a list, at most. */
+  readonly listPageMax?: number;
 };
 
 /** Counts of the requests made, for their price. */
@@ -67,6 +69,27 @@ export function openS3Store(
       }
     },
 
+    getRange: async (key, start, length, signal) => {
+      counts.get += 1;
+      try {
+        const answer = await client.send(
+          new GetObjectCommand({
+            Bucket: bucket,
+            Key: prefix + key,
+            Range: `bytes=${start}-${start + length - 1}`,
+          }),
+          options(signal),
+        );
+        const body = (await answer.Body?.transformToByteArray()) ?? new Uint8Array();
+        counts.bytesRead += body.byteLength;
+        return body;
+      } catch (error) {
+        if (error instanceof NoSuchKey) return null;
+        if (error instanceof Error && error.name === "InvalidRange") return new Uint8Array();
+        throw storeError(`GET ${where}${key} (bytes ${start}-${start + length - 1})`, error, config);
+      }
+    },
+
     put: async (key, body, condition, signal) => {
       counts.put += 1;
       try {
@@ -94,6 +117,7 @@ export function openS3Store(
             new ListObjectsV2Command({
               Bucket: bucket,
               Prefix: prefix + under,
+              ...(config.listPageMax === undefined ? {} : { MaxKeys: config.listPageMax }),
               ...(token === undefined ? {} : { ContinuationToken: token }),
               ...(startAfter === undefined ? {} : { StartAfter: prefix + startAfter }),
             }),

@@ -46,7 +46,8 @@ async function deriveKey(secret: string, day: string, region: string, service: s
 /** Holds the derived key of the day; a new day, region or secret derives another. */
 export function createSigner(): Signer {
   let keyName = "";
-  let key: Promise<CryptoKey> | null = null;
+  // The key and not its promise: in Workers a promise that another request made may never settle here.
+  let key: CryptoKey | null = null;
   let secondMs = -1;
   let datetime = "";
 
@@ -56,24 +57,26 @@ export function createSigner(): Signer {
       secondMs = second;
       datetime = `${new Date(second * 1000).toISOString().slice(0, 19).replaceAll(/[-:]/g, "")}Z`;
     }
-    const day = datetime.slice(0, 8);
+    const signedAt = datetime;
+    const day = signedAt.slice(0, 8);
     const { accessKeyId, secretAccessKey, sessionToken } = credentials;
     const name = `${day} ${region} ${service} ${secretAccessKey}`;
-    if (key === null || name !== keyName) {
+    let signingKey = key;
+    if (signingKey === null || name !== keyName) {
+      signingKey = await deriveKey(secretAccessKey, day, region, service);
       keyName = name;
-      key = deriveKey(secretAccessKey, day, region, service);
+      key = signingKey;
     }
     const tokenLine = sessionToken === undefined ? "" : `x-amz-security-token:${sessionToken}\n`;
     const names =
       sessionToken === undefined
         ? "host;x-amz-date;x-amz-target"
         : "host;x-amz-date;x-amz-security-token;x-amz-target";
-    const signedAt = datetime;
     const bodyHash = hex(await crypto.subtle.digest("SHA-256", body));
     const canonical = `POST\n/\n\nhost:${host}\nx-amz-date:${signedAt}\n${tokenLine}x-amz-target:${target}\n\n${names}\n${bodyHash}`;
     const scope = `${day}/${region}/${service}/aws4_request`;
     const canonicalHash = hex(await crypto.subtle.digest("SHA-256", encoder.encode(canonical)));
-    const signature = await hmac(await key, `AWS4-HMAC-SHA256\n${signedAt}\n${scope}\n${canonicalHash}`);
+    const signature = await hmac(signingKey, `AWS4-HMAC-SHA256\n${signedAt}\n${scope}\n${canonicalHash}`);
     const headers: Record<string, string> = {
       "Content-Type": "application/x-amz-json-1.0",
       "X-Amz-Target": target,

@@ -3,7 +3,7 @@ import type { CommitOutcome } from "../../compactor/committer.ts";
 import { putCommit } from "../../compactor/committer.ts";
 import { planCreate } from "../../compactor/plan.ts";
 import { encodeCommit } from "../../shared/delta.ts";
-import { commitKey } from "../../shared/keys.ts";
+import { LAST_CHECKPOINT_KEY, commitKey } from "../../shared/keys.ts";
 import { readCommit } from "../../shared/log.ts";
 import type { ObjectStore } from "../../shared/store.ts";
 import { T0 } from "../fakes/changes.ts";
@@ -87,4 +87,37 @@ describe("a commit is", () => {
 test("a conflict names the entry that stands", async () => {
   const { outcome } = await commit({ standing: true });
   expect(outcome).toMatchObject({ kind: "conflicted", by: { info: { txnId: "theirs" } } });
+});
+
+describe("a writer that stood still for long", () => {
+  const VERSION = 5;
+  const next = { ...MINE, version: VERSION };
+
+  /** @param entries that are in the log when its put arrives, beside which `checkpoint` is the last one. */
+  async function late(entries: readonly number[], checkpoint: number | null) {
+    const time = virtualTime(T0);
+    const disk = memoryStore();
+    const text = (some: string): Uint8Array => new TextEncoder().encode(some);
+    for (const version of entries) {
+      await disk.put(commitKey(version), text(encodeCommit(THEIRS)), { kind: "always" });
+    }
+    const last = JSON.stringify({ version: checkpoint, size: 1 });
+    if (checkpoint !== null) await disk.put(LAST_CHECKPOINT_KEY, text(last), { kind: "always" });
+    const tipReadMs = T0 - 600_000;
+    const { kind } = await putCommit(disk, next, virtualClock(time), tipReadMs);
+    return { kind, stands: (await readCommit(disk, VERSION))?.info.txnId };
+  }
+
+  test("commits when the log still ends there", async () => {
+    expect(await late([3, 4], 3)).toEqual({ kind: "committed", stands: "mine" });
+    expect(await late([3, 4], null)).toEqual({ kind: "committed", stands: "mine" });
+  });
+
+  test("takes back an entry that clean-up had deleted", async () => {
+    expect(await late([30, 31], 30)).toEqual({ kind: "fenced", stands: undefined });
+  });
+
+  test("leaves its entry where others have built on it since", async () => {
+    expect(await late([3, 4, 6, 7], 7)).toEqual({ kind: "committed", stands: "mine" });
+  });
 });

@@ -22,19 +22,18 @@ type TestSite = Site & { readonly calls: string[]; up: boolean };
 /** A region that takes everything while it is up. */
 function site(name: string, up = true): TestSite {
   const calls: string[] = [];
+  const call = async (_target: string, body: string): Promise<DynamoAnswer> => {
+    calls.push(body);
+    return self.up
+      ? { kind: "ok", text: '{"UnprocessedItems":{}}' }
+      : { kind: "unavailable", message: "down" };
+  };
   const self: TestSite = {
     region: REGION.parse({ name, endpoint: "https://example.com", table: `table-${name}` }),
     breaker: createBreaker(BREAKER_LIMITS),
     calls,
     up,
-    dynamo: {
-      call: async (_target, body): Promise<DynamoAnswer> => {
-        calls.push(body);
-        return self.up
-          ? { kind: "ok", text: '{"UnprocessedItems":{}}' }
-          : { kind: "unavailable", message: "down" };
-      },
-    },
+    dynamo: { call, open: () => ({ call, close: () => undefined }) },
   };
   return self;
 }

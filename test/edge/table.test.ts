@@ -24,13 +24,11 @@ function scripted(
   answer: (call: Call, nth: number) => DynamoAnswer,
 ): DynamoClient & { readonly calls: Call[] } {
   const calls: Call[] = [];
-  return {
-    calls,
-    call: async (target, body) => {
-      calls.push({ target, body });
-      return answer({ target, body }, calls.length);
-    },
+  const call = async (target: string, body: string): Promise<DynamoAnswer> => {
+    calls.push({ target, body });
+    return answer({ target, body }, calls.length);
   };
+  return { calls, call, open: () => ({ call, close: () => undefined }) };
 }
 
 const ok = (text = '{"UnprocessedItems":{}}'): DynamoAnswer => ({ kind: "ok", text });

@@ -3,6 +3,7 @@
  * its own: the same rows as Varve's reader, before and after a restart, and with the log entries gone that the
  * checkpoint covers. Prints `N passed, N failed`.
  */
+import { readFileSync } from "node:fs";
 import { mkdir, readdir, rm, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { query } from "chdb";
@@ -94,6 +95,53 @@ async function compare(stage: string, root: string): Promise<void> {
     check(`${stage}: ${name} reads the same ${ours.length} rows`, engineRows(root, setting), ours);
 }
 
+/** The documented SQL, over a copy: since T up to W, and the latest row of each key. */
+async function compareDocumented(root: string): Promise<void> {
+  const rows = await allRows(data.dir);
+  const times = rows.map(({ changedMs }) => changedMs).toSorted((a, b) => a - b);
+  // The documents' times are whole seconds.
+  const second = (ms: number): number => Math.floor(ms / 1000) * 1000;
+  const [sinceMs, untilMs] = [second(times[Math.floor(times.length / 3)] ?? 0), second(times.at(-1) ?? 0)];
+  const [since = "", latest = ""] = documentedSql("ClickHouse");
+  const asked = (sql: string): Record<string, string>[] =>
+    query(
+      sql
+        .replaceAll(/deltaLake\('[^']*'\)/g, `deltaLakeLocal('${root}')`)
+        .replaceAll("2026-11-23 09:00:00", sqlTime(sinceMs))
+        .replaceAll("2026-11-23 10:00:00", sqlTime(untilMs)),
+      "JSONEachRow",
+    )
+      .split("\n")
+      .filter((line) => line !== "")
+      .map((line) => JSON.parse(line) as Record<string, string>);
+
+  const between = rows.filter(({ changedMs }) => changedMs > sinceMs && changedMs <= untilMs);
+  check(
+    "the documented SQL for since T",
+    sorted(asked(since).map((row) => `${row["op"]} ${row["id"]}`)),
+    sorted(between.map(({ op, id }) => `${op} ${id}`)),
+  );
+
+  const states = new Map<string, (typeof rows)[number]>();
+  for (const row of rows.toSorted((a, b) => a.changedMs - b.changedMs || (a.seq < b.seq ? -1 : 1)))
+    states.set(row.key, row);
+  const live = [...states.values()].filter(({ op }) => op !== "delete");
+  check(
+    "the documented SQL for the latest row of each key",
+    sorted(asked(latest).map((row) => `${row["key"]} ${row["image"]}`)),
+    sorted(live.map(({ key, image }) => `${key} ${image}`)),
+  );
+}
+
+const sorted = (lines: readonly string[]): string[] => lines.toSorted();
+const sqlTime = (ms: number): string => new Date(ms).toISOString().slice(0, 19).replace("T", " ");
+
+function documentedSql(section: string): string[] {
+  const document = readFileSync(join(import.meta.dirname, "../../docs/reading.md"), "utf8");
+  const [, after = ""] = document.split(`\n## ${section}\n`);
+  return [...(after.split("\n## ")[0] ?? "").matchAll(/```sql\n(.*?)```/gs)].map(([, sql = ""]) => sql);
+}
+
 let system = await startSystem(data.dir, ["--flush", "100ms"]);
 process.chdir(data.dir);
 try {
@@ -107,6 +155,7 @@ try {
   await settle(data.dir);
   const root = await copy();
   await compare("after a restart", root);
+  await compareDocumented(root);
 
   const names = await readdir(join(root, "_delta_log"));
   const keys = names.map((name) => parseLogKey(`_delta_log/${name}`)).filter((key) => key !== null);

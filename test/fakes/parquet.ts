@@ -1,8 +1,10 @@
 /** A Parquet writer whose files are JSON: the same totals and statistics, without an engine. */
 import { createHash } from "node:crypto";
 import type { ParquetFile, ParquetWriter, Stage } from "../../compactor/parquet.ts";
+import type { MergeEngine } from "../../compactor/merge.ts";
 import type { Row } from "../../shared/row.ts";
-import { sequenceColumn } from "../../shared/sequence.ts";
+import { compareSequence, sequenceColumn } from "../../shared/sequence.ts";
+import type { Totals } from "../../shared/snapshot.ts";
 import type { Setsum } from "../../shared/setsum.ts";
 import { setsumOf } from "../../shared/setsum.ts";
 
@@ -54,3 +56,16 @@ export function jsonStage(): Stage & { readonly rows: readonly Row[] } {
 }
 
 export const jsonParquet = (): ParquetWriter => ({ stage: async () => jsonStage(), close: async () => {} });
+
+const totalsOf = (rows: readonly Row[]): Totals => ({ rows: rows.length, sum: setsumOfRows(rows) });
+
+/** Merges such files: the last row of each key, for all the changes of the others. */
+export const jsonMerge: MergeEngine = async (inputs, { keepAll }) => {
+  const rows = inputs.flatMap(({ body }) => decodeRows(body));
+  const last = new Map<string, Row>();
+  for (const row of rows.toSorted((a, b) => a.changedMs - b.changedMs || compareSequence(a.seq, b.seq))) {
+    last.set(row.key, { ...row, changes: row.changes + (last.get(row.key)?.changes ?? 0) });
+  }
+  const survivors = keepAll ? rows : [...last.values()];
+  return { outputs: [encodeRows(survivors)], read: totalsOf(rows), survivors: totalsOf(survivors) };
+};

@@ -5,12 +5,19 @@ import { openRepeats } from "../../local/repeats.ts";
 import { describeLogLine, parseLogLine, type LogLine } from "../../local/log-line.ts";
 
 const record = (fields: Record<string, unknown>): LogLine => parseLogLine(JSON.stringify(fields));
-const committed = { level: "info", msg: "committed", version: 7, rows: 1200, watermark_ms: 10_000 };
+const committed = {
+  level: "info",
+  msg: "committed",
+  version: 7,
+  rows: 1200,
+  rows_total: 9200,
+  watermark_ms: 10_000,
+};
 
 test("the live line adds up commits and tells how far the watermark is behind", () => {
   const after = afterCompactorLine(
     afterCompactorLine(noFigures, record(committed)),
-    record({ ...committed, version: 8 }),
+    record({ ...committed, version: 8, rows_total: 10_400 }),
   );
   expect(describeFigures({ ...after, events: 2500 }, 11_500)).toBe(
     "2,500 events accepted · 2,400 rows committed · version 8 · watermark lag 1.5 s",
@@ -19,7 +26,10 @@ test("the live line adds up commits and tells how far the watermark is behind", 
 
 test("figures that are not known are not made up", () => {
   expect(describeFigures(noFigures, 0)).toBe("0 rows committed · no version yet · no watermark yet");
-  const started = afterCompactorLine(noFigures, record({ ...committed, rows: 0, watermark_ms: 0 }));
+  const started = afterCompactorLine(
+    noFigures,
+    record({ ...committed, rows: 0, rows_total: 0, watermark_ms: 0 }),
+  );
   expect(describeFigures(started, 11_500)).toBe("0 rows committed · version 7 · no watermark yet");
   expect(afterCompactorLine(started, record({ level: "info", msg: "opened", version: 9 }))).toBe(started);
 });

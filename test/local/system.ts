@@ -134,7 +134,7 @@ function readProc(pid: string, name: string): string {
 export async function eventually(
   what: string,
   holds: () => boolean | Promise<boolean>,
-  msMax = 20_000,
+  msMax = 40_000,
 ): Promise<void> {
   const untilMs = Date.now() + msMax;
   while (!(await holds())) {

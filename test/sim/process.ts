@@ -1,18 +1,25 @@
 /** A compactor as a process: it dies at its calls to the outside, is paused and wakes up, and is started again. */
 import type { CompactorDeps } from "../../compactor/compactor.ts";
 import { runCompactor } from "../../compactor/compactor.ts";
-import { openLane } from "../../compactor/lane.ts";
-import { NO_METRICS } from "../../compactor/metrics.ts";
 import type { ParquetWriter } from "../../compactor/parquet.ts";
 import type { IteratorOutcome, PageOutcome } from "../../compactor/stream.ts";
+import type { Upkeep } from "../../compactor/upkeep.ts";
+import { cleanLog, openUpkeep } from "../../compactor/upkeep.ts";
 import type { Clock } from "../../shared/clock.ts";
 import { VarveError } from "../../shared/errors.ts";
-import type { ListedObject, PutOutcome } from "../../shared/store.ts";
+import { parseLogKey } from "../../shared/keys.ts";
+import type { ListedObject, ObjectStore, PutOutcome } from "../../shared/store.ts";
+import { compactorDeps } from "../fakes/compactor.ts";
 import { jsonParquet } from "../fakes/parquet.ts";
 import type { Random } from "../fakes/random.ts";
 import type { World } from "./world.ts";
 
 const FLUSH_MS = 2_000;
+/** How long a call waits for a store that does not answer. */
+const TIMEOUT_MS = 30_000;
+/** Crashes and pauses are more likely at a commit by this: there they do most harm. */
+const COMMIT_RISK = 8;
+const CLEAN_EVERY_MS = 20_000;
 
 export type Worker = {
   /** Tells the process to stop; resolves when it has. Unless the world is stopping, another is started. */
@@ -42,7 +49,8 @@ export function supervise(world: World, index: number): Worker {
   };
 }
 
-const NEVER = new Promise<never>(() => {});
+/** A promise of its own each time: what waits for it can then be forgotten. */
+const never = (): Promise<never> => new Promise(() => {});
 const CANCELLED = new Error("the call was cancelled");
 const cancelled = (): never => {
   throw CANCELLED;
@@ -64,23 +72,25 @@ function live(
     const die = (): Promise<never> => {
       state.dead = true;
       resolve("crashed");
-      return NEVER;
+      return never();
     };
-    const call: Call = async (work, aborted, given) => {
-      if (state.dead) return NEVER;
+    const call: Call = async (work, aborted, given, to = "stream") => {
+      if (state.dead) return never();
       state.calls += 1;
       if (first) world.firstCalls = state.calls;
-      const death = deathAt(world, state, random, first);
-      if (world.chaos && !world.calm && random.chance(plan.pause)) {
-        state.pausedUntilMs = time.nowMs() + random.between(500, 90_000);
-        world.pauseEndMs = Math.max(world.pauseEndMs, state.pausedUntilMs);
-      }
-      await time.sleep(random.between(1, 40), given);
+      const risk = to === "commit" ? COMMIT_RISK : 1;
+      const death = deathAt(world, state, random, first, risk);
+      const pause = world.chaos && !world.calm && random.chance(plan.pause * risk);
+      const pauseFirst = random.chance(0.5);
+      if (pause && pauseFirst) pauseProcess(world, state, random);
+      const outage = to !== "stream" && time.nowMs() < world.outageEndMs;
+      await time.sleep(outage ? TIMEOUT_MS : random.between(1, 40), given);
       await awake(world, state);
       if (death === "before") return die();
       if (given?.aborted && random.chance(0.5)) return aborted();
       const done = work();
       done.catch(() => {});
+      if (pause && !pauseFirst) pauseProcess(world, state, random);
       if (death === "after") {
         await done.catch(() => {});
         return die();
@@ -99,15 +109,20 @@ function live(
   });
 }
 
-function deathAt({ plan, chaos }: World, { calls }: State, random: Random, first: boolean) {
+function deathAt({ plan, chaos }: World, { calls }: State, random: Random, first: boolean, risk: number) {
   if (first && plan.crashAt?.call === calls) return plan.crashAt.when;
-  return chaos && random.chance(plan.crash) ? random.pick(["before", "after"] as const) : null;
+  return chaos && random.chance(plan.crash * risk) ? random.pick(["before", "after"] as const) : null;
+}
+
+function pauseProcess(world: World, state: State, random: Random): void {
+  state.pausedUntilMs = world.time.nowMs() + random.between(500, world.plan.pauseMaxMs);
+  world.pauseEndMs = Math.max(world.pauseEndMs, state.pausedUntilMs);
 }
 
 /** Nothing comes back to a process that is dead; to one that is paused, once it wakes up. */
 async function awake({ time }: World, state: State): Promise<void> {
   for (;;) {
-    if (state.dead) await NEVER;
+    if (state.dead) await never();
     const leftMs = state.pausedUntilMs - time.nowMs();
     if (leftMs <= 0) return;
     await time.sleep(leftMs);
@@ -115,7 +130,12 @@ async function awake({ time }: World, state: State): Promise<void> {
 }
 
 /** A call to the outside: it takes time on its way there and back. */
-type Call = <T>(work: () => Promise<T>, aborted: () => T, signal?: AbortSignal) => Promise<T>;
+type Call = <T>(
+  work: () => Promise<T>,
+  aborted: () => T,
+  signal?: AbortSignal,
+  to?: "stream" | "store" | "commit",
+) => Promise<T>;
 
 function depsOf(world: World, state: State, random: Random, call: Call): CompactorDeps {
   const { plan, time, store, streams } = world;
@@ -132,17 +152,18 @@ function depsOf(world: World, state: State, random: Random, call: Call): Compact
   };
   const outside: Pick<CompactorDeps, "store" | "streams"> = {
     store: {
-      get: (key, signal) => call(() => store.get(key, signal), cancelled, signal),
+      get: (key, signal) => call(() => store.get(key, signal), cancelled, signal, "store"),
       put: (key, body, condition, signal) =>
         call<PutOutcome>(
           () => store.put(key, body, condition, signal),
           () => ({ kind: "unknown", cause: CANCELLED }),
           signal,
+          parseLogKey(key)?.kind === "commit" ? "commit" : "store",
         ),
       list: async function* (prefix, startAfter, signal) {
-        yield* await call(() => collect(store.list(prefix, startAfter, signal)), cancelled, signal);
+        yield* await call(() => collect(store.list(prefix, startAfter, signal)), cancelled, signal, "store");
       },
-      delete: (key, signal) => call(() => store.delete(key, signal), cancelled, signal),
+      delete: (key, signal) => call(() => store.delete(key, signal), cancelled, signal, "store"),
     },
     streams: {
       describe: (signal) => call(() => streams.describe(signal), cancelled, signal),
@@ -160,30 +181,31 @@ function depsOf(world: World, state: State, random: Random, call: Call): Compact
         ),
     },
   };
-  const log = { info: () => {}, warn: () => {} };
-  return {
+  return compactorDeps({
     ...outside,
     clock,
-    log,
-    metrics: NO_METRICS,
-    openLanes: async (patience) => [
-      await openLane({
-        ...outside,
-        clock,
-        log,
-        patience,
-        parquet: slowly(parquet, call),
-        flushMs: FLUSH_MS,
-        flushBytes: 2_000_000,
-        pollMinMs: 200,
-        pollMaxMs: 1_000,
-      }),
-    ],
-    merger: null,
-    upkeep: { run: async () => {} },
-    configuration: {},
+    parquet: slowly(parquet, call),
+    upkeep: upkeepOf(outside.store, clock, plan.logRetentionMs),
+    lanes: plan.lanes,
     flushMs: FLUSH_MS,
     heartbeatMs: 10_000,
+    pollMinMs: 200,
+    pollMaxMs: 1_000,
+  });
+}
+
+/** Checkpoints, and clean-up more often than by the hour. */
+function upkeepOf(store: ObjectStore, clock: Clock, logRetentionMs: number | null): Upkeep {
+  const log = { info: () => {}, warn: () => {} };
+  const upkeep = openUpkeep({ store, clock, log, logRetentionMs: Infinity, retentionMs: null });
+  let cleanedMs = clock.nowMs();
+  return {
+    run: async (beside) => {
+      await upkeep.run(beside);
+      if (logRetentionMs === null || clock.nowMs() - cleanedMs < CLEAN_EVERY_MS) return;
+      cleanedMs = clock.nowMs();
+      if (beside.owns("clean-up")) await cleanLog(store, cleanedMs - logRetentionMs, beside.signal);
+    },
   };
 }
 

@@ -1,5 +1,10 @@
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { planOf, simulate } from "./world.ts";
+
+vi.mock("../../shared/checkpoint.ts", async (original) => {
+  const { jsonCheckpoints } = await import("../fakes/checkpoint.ts");
+  return jsonCheckpoints(await original());
+});
 
 /** `VARVE_SIM_SEEDS=20000` for more, `VARVE_SIM_SEEDS=77..77` for one again. */
 const [FIRST, LAST] = seedsOf(process.env["VARVE_SIM_SEEDS"] ?? "200");
@@ -28,4 +33,10 @@ describe("compactors over a faulty stream and store: each change is in the log e
     },
     TIMEOUT_MS,
   );
+});
+
+test("a seed gives the same run each time", async () => {
+  const [once, again] = [await simulate(planOf(11)), await simulate(planOf(11))];
+  expect(again).toEqual(once);
+  expect(once.crashes).toBeGreaterThan(0);
 });

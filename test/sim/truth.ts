@@ -38,7 +38,7 @@ export async function checkLog(store: ObjectStore, truth: Truth): Promise<string
       problems.push(`invariant ${invariant} is broken at version ${version}: ${what}`);
     }
     for (const action of commit.actions) {
-      if (!("add" in action)) continue;
+      if (!("add" in action) || !action.add.dataChange) continue;
       const file = await readFile(store, applied.snapshot, action.add.path, problems);
       for (const { key, changedMs } of file) {
         if (changedMs <= publishedMs) {
@@ -50,7 +50,21 @@ export async function checkLog(store: ObjectStore, truth: Truth): Promise<string
     snapshot = applied.snapshot;
   }
   checkRows(rows, truth, problems);
+  await checkLive(store, snapshot, truth, problems);
   return problems;
+}
+
+/** What stands after merging says the same. */
+async function checkLive(
+  store: ObjectStore,
+  snapshot: Snapshot | null,
+  truth: Truth,
+  problems: string[],
+): Promise<void> {
+  if (snapshot === null) return;
+  const rows: Row[] = [];
+  for (const path of snapshot.files.keys()) rows.push(...(await readFile(store, snapshot, path, problems)));
+  checkRows(rows, truth, problems);
 }
 
 /** A file's rows, which are what the log says of them, one a key. */
@@ -69,7 +83,7 @@ async function readFile(
   const rows = decodeRows(object.body);
   if (setsumOfRows(rows) !== file.totals.sum) problems.push(`${path} is not what the log says`);
   if (new Set(rows.map(({ key }) => key)).size !== rows.length) problems.push(`${path} holds a key twice`);
-  if (rows.some(({ changedMs }) => windowStartMs(0, changedMs) !== file.windowStartMs)) {
+  if (rows.some(({ changedMs }) => windowStartMs(file.level, changedMs) !== file.windowStartMs)) {
     problems.push(`${path} holds rows of another window`);
   }
   return rows;

@@ -2,7 +2,9 @@
  * One world, from one seed: a table whose items change, its stream, a store, and compactors over them that crash,
  * are paused and wake up, with clocks that differ. Time is virtual, so a run is the same each time.
  */
-import { replay } from "../../shared/log.ts";
+import { createHash } from "node:crypto";
+import { parseLogKey } from "../../shared/keys.ts";
+import { loadSnapshot, replay } from "../../shared/log.ts";
 import type { Snapshot } from "../../shared/snapshot.ts";
 import type { ObjectStore } from "../../shared/store.ts";
 import { T0 } from "../fakes/changes.ts";
@@ -23,11 +25,16 @@ import { writeSomething } from "./workload.ts";
 export type Plan = {
   readonly seed: number;
   readonly workers: number;
+  /** In each worker. */
+  readonly lanes: number;
   /** How long items are written for. */
   readonly writingMs: number;
   /** Probabilities, each of one call. */
   readonly crash: number;
   readonly pause: number;
+  readonly pauseMaxMs: number;
+  /** How long log entries are kept. Null: for ever. */
+  readonly logRetentionMs: number | null;
   readonly storeFault: number;
   readonly streamFault: number;
   /** Of one step of the writer. */
@@ -46,22 +53,29 @@ export type Result = {
   /** Empty: all is well. */
   readonly problems: readonly string[];
   readonly commits: number;
+  /** Log entries that clean-up deleted. */
+  readonly cleaned: number;
   readonly rows: number;
   readonly shards: number;
   /** Calls to the outside of the first worker, until it first ended. */
   readonly calls: number;
   readonly crashes: number;
   readonly virtualMs: number;
+  /** Of everything that is in the store. */
+  readonly digest: string;
 };
 
 /** The plan that a seed stands for. */
 export function planOf(seed: number): Plan {
   const random = randomOf(seed * 7919 + 1);
   const calm = random.chance(0.1);
+  const cleaned = random.chance(0.15);
+  const skewMaxMs = random.pick([0, 1_000, 120_000]);
   return {
     seed,
     workers: random.pick([1, 1, 2, 3]),
-    writingMs: random.between(20_000, 90_000),
+    lanes: random.pick([1, 1, 2]),
+    writingMs: cleaned ? random.between(120_000, 240_000) : random.between(20_000, 90_000),
     crash: calm ? 0 : random.pick([0, 0.002, 0.01]),
     pause: calm ? 0 : random.pick([0, 0.002, 0.005]),
     storeFault: calm ? 0 : random.pick([0.02, 0.1, 0.3]),
@@ -70,15 +84,20 @@ export function planOf(seed: number): Plan {
     outage: random.pick([0, 0, 0.02]),
     switchOff: random.pick([0, 0, 0, 0.01]),
     restart: random.pick([0, 0, 0.01]),
+    pauseMaxMs: cleaned ? 400_000 : 90_000,
+    logRetentionMs: cleaned ? 100_000 + 3 * skewMaxMs : null,
     listLagMaxMs: random.pick([0, 2_000, 20_000]),
-    skewMaxMs: random.pick([0, 1_000, 120_000]),
+    skewMaxMs,
   };
 }
 
 const QUIET: Omit<Plan, "seed" | "writingMs"> = {
   workers: 1,
+  lanes: 1,
   crash: 0,
   pause: 0,
+  pauseMaxMs: 0,
+  logRetentionMs: null,
   storeFault: 0,
   streamFault: 0,
   shardEnd: 0.08,
@@ -90,8 +109,10 @@ const QUIET: Omit<Plan, "seed" | "writingMs"> = {
 };
 
 /** A short run in which nothing goes wrong but what `some` says. */
-export const quietPlan = (some: Partial<Plan>): Plan => ({ ...QUIET, seed: 1, writingMs: 6_000, ...some });
+export const quietPlan = (some: Partial<Plan>): Plan => ({ ...QUIET, seed: 1, writingMs: 15_000, ...some });
 
+/** A window's boundary is crossed soon after the start. */
+const START_MS = T0 + 285_000;
 /** All must be in the log this long after the last write and the last fault. */
 const SETTLE_MAX_MS = 600_000;
 /** A compactor that was told to stop must have ended by then. */
@@ -102,6 +123,8 @@ export type World = {
   readonly time: VirtualTime;
   readonly random: Random;
   readonly disk: MemoryStore;
+  /** Every log entry and file that ever was, as it was first stored. */
+  readonly archive: MemoryStore;
   readonly store: ObjectStore;
   readonly streams: FakeStreams;
   readonly truth: Truth;
@@ -130,7 +153,7 @@ export async function simulate(plan: Plan): Promise<Result> {
     const deadlineMs = time.nowMs() + SETTLE_MAX_MS;
     do {
       await time.sleep(1_000);
-      tip = (await replay(world.disk, tip))?.snapshot ?? null;
+      tip = (await replay(world.archive, tip))?.snapshot ?? null;
       if (time.nowMs() > deadlineMs) {
         problems.push(
           `not all was in the log ${SETTLE_MAX_MS} ms after the last write: ${missing(world, tip)}`,
@@ -141,7 +164,7 @@ export async function simulate(plan: Plan): Promise<Result> {
     await time.sleep(world.pauseEndMs - time.nowMs());
     world.stopping = true;
     await restart(world, workers);
-    problems.push(...(await checkLog(world.disk, world.truth)));
+    problems.push(...(await checkLog(world.archive, world.truth)));
   };
   const done = story().then(
     () => (ended = true),
@@ -152,23 +175,57 @@ export async function simulate(plan: Plan): Promise<Result> {
   );
   await time.run(() => ended, 24 * 3_600_000).catch((error: unknown) => problems.push(String(error)));
   if (ended) await done;
-  const final = await replay(world.disk, null);
+  const final = await replay(world.archive, null);
+  if (problems.length === 0) problems.push(...(await checkOpened(world, final?.snapshot ?? null)));
   return {
     problems,
     commits: final?.snapshot.version ?? 0,
+    cleaned: [...world.archive.objects.keys()].filter(
+      (key) => parseLogKey(key) !== null && !world.disk.objects.has(key),
+    ).length,
     rows: final?.snapshot.live.rows ?? 0,
     shards: world.streams.shards.size,
     calls: world.firstCalls,
     crashes: world.crashes,
-    virtualMs: time.nowMs() - T0,
+    virtualMs: time.nowMs() - START_MS,
+    digest: digestOf(world.disk),
   };
+}
+
+/** Who opens the log as it lies there now, by its checkpoint, finds what its whole history comes to; it has no hole. */
+async function checkOpened({ disk }: World, whole: Snapshot | null): Promise<string[]> {
+  const problems: string[] = [];
+  const opened = await loadSnapshot(disk);
+  const [found, wanted] = [opened, whole].map((some) =>
+    JSON.stringify([some?.version, some?.log, Object.fromEntries(some?.shards ?? []), some?.files.size]),
+  );
+  if (found !== wanted) problems.push(`the log opens as ${found}; its history comes to ${wanted}`);
+  const keys = [...disk.objects.keys()].map(parseLogKey).filter((key) => key?.kind === "commit");
+  const versions = keys.map((key) => key?.version ?? 0).toSorted((a, b) => a - b);
+  const hole = versions.find((version, index) => index > 0 && version !== (versions[index - 1] ?? 0) + 1);
+  if (hole !== undefined) problems.push(`log entry ${hole - 1} is missing`);
+  return problems;
+}
+
+function digestOf({ objects }: MemoryStore): string {
+  const hash = createHash("sha256");
+  for (const key of [...objects.keys()].toSorted()) hash.update(key).update(objects.get(key)?.body ?? "");
+  return hash.digest("hex");
 }
 
 function makeWorld(plan: Plan): World {
   const random = randomOf(plan.seed);
-  // A window's boundary is crossed soon after the start.
-  const time = virtualTime(T0 + 285_000);
+  const time = virtualTime(START_MS);
   const disk = memoryStore(time.nowMs);
+  const archive = memoryStore(time.nowMs);
+  const archived: ObjectStore = {
+    ...disk,
+    put: async (key, body, condition) => {
+      const outcome = await disk.put(key, body, condition);
+      if (outcome.kind === "stored") await archive.put(key, body, { kind: "if-absent" });
+      return outcome;
+    },
+  };
   const storeRandom = random.fork();
   const streamRandom = random.fork();
   const world: World = {
@@ -176,6 +233,7 @@ function makeWorld(plan: Plan): World {
     time,
     random,
     disk,
+    archive,
     truth: emptyTruth(),
     problems: [],
     chaos: true,
@@ -185,7 +243,7 @@ function makeWorld(plan: Plan): World {
     pauseEndMs: 0,
     crashes: 0,
     firstCalls: 0,
-    store: faultyStore(disk, {
+    store: faultyStore(archived, {
       sleep: time.sleep,
       next: (call) => {
         if (time.nowMs() < world.outageEndMs) return { kind: "lost" };

@@ -1,0 +1,35 @@
+import { VarveError } from "../../shared/errors.ts";
+import type { Command } from "../command.ts";
+import { DATA_OPTION, JSON_OPTION } from "../command.ts";
+
+export const local: Command = {
+  name: "local",
+  summary: "the whole system on this machine: DynamoDB, S3, the edge, the compactor",
+  options: {
+    port: { type: "string", value: "PORT", help: "where the edge listens (8787); 0 picks a free port" },
+    data: DATA_OPTION,
+    flush: { type: "string", value: "TIME", help: "how often changes are committed (1s)" },
+    json: { ...JSON_OPTION, help: "for programs: one object on the first line of stdout, then events" },
+  },
+  examples: ["varve local", "varve local --port 0 --data /tmp/try --flush 200ms --json"],
+  run: async ({ options, stopSignal }) => {
+    if (!import.meta.filename.endsWith(".ts")) {
+      throw new VarveError(
+        "needs_checkout",
+        "the installed package does not hold the edge and what runs it on one machine.",
+        "Clone Varve's repository, and run `npm install && npm start` there. The other commands work from here.",
+      );
+    }
+    const { runLocal } = await import("../../local/local.ts");
+    await runLocal(
+      {
+        port: options.number("port", 8787),
+        dataDir: options.text("data") ?? ".varve",
+        flush: options.text("flush") ?? "1s",
+        json: options.flag("json"),
+      },
+      stopSignal(),
+    );
+    return 0;
+  },
+};

@@ -1,0 +1,97 @@
+import { readFile } from "node:fs/promises";
+import { z } from "zod";
+import { VarveError } from "../../shared/errors.ts";
+import type { Command, Options } from "../command.ts";
+import { DATA_OPTION, JSON_OPTION, Misuse } from "../command.ts";
+import type { SourceSettings, SourcesAction } from "../sources.ts";
+
+export const sources: Command = {
+  name: "sources",
+  summary: "who may write, and with which keys",
+  words: "list | add <id> | rotate <id> | disable <id> | enable <id>",
+  options: {
+    name: { type: "string", value: "NAME", help: "add: for people" },
+    "write-key": { type: "string", value: "KEY", help: "add: this key, instead of a new one" },
+    home: { type: "string", value: "REGION", help: "add: the region its objects live in" },
+    pinned: { type: "boolean", help: "add: its events go to the home region only" },
+    origins: { type: "string", value: "A,B", help: "add: web origins that may send" },
+    rate: { type: "string", value: "N", help: "add: events a second" },
+    signed: { type: "boolean", help: "add: requests must be signed with the secret HMAC_<ID>" },
+    ip: { type: "string", value: "HOW", help: "add: the client's address: keep, fill, remove" },
+    plan: { type: "string", value: "FILE", help: "add: a tracking plan, JSON" },
+    "drop-old": { type: "boolean", help: "rotate: the keys before stop being valid" },
+    env: {
+      type: "string",
+      value: "ENV",
+      help: "in production, through wrangler: the environment of wrangler.toml",
+    },
+    json: JSON_OPTION,
+    data: DATA_OPTION,
+  },
+  examples: [
+    "varve sources list",
+    "varve sources add shop --name 'Web shop' --origins https://shop.example --rate 500",
+    "varve sources rotate shop --env production",
+  ],
+  run: async ({ options, words, output }) => {
+    const action = await actionOf(words, options);
+    const { openLocalStore, openWranglerStore } = await import("../source-store.ts");
+    const { sourcesCommand } = await import("../sources.ts");
+    const environment = options.text("env");
+    const store =
+      environment === undefined
+        ? await openLocalStore(options.text("data") ?? ".varve")
+        : openWranglerStore({ kind: "remote", environment });
+    try {
+      await sourcesCommand(store, action, options.flag("json"), output);
+    } finally {
+      await store.close();
+    }
+    return 0;
+  },
+};
+
+async function actionOf([kind, id, ...more]: readonly string[], options: Options): Promise<SourcesAction> {
+  if (kind === "list" && id === undefined) return { kind };
+  if (id === undefined || more.length > 0)
+    throw new Misuse("sources takes list, or add, rotate, disable or enable and an id");
+  if (kind === "add") {
+    const writeKey = options.text("write-key");
+    return { kind, id, settings: await settingsOf(options), ...(writeKey === undefined ? {} : { writeKey }) };
+  }
+  if (kind === "rotate") return { kind, id, dropOld: options.flag("drop-old") };
+  if (kind === "disable" || kind === "enable") return { kind, id };
+  throw new Misuse(`there is no \`sources ${kind}\``);
+}
+
+const IP = z.enum(["keep", "fill", "remove"]);
+
+async function settingsOf(options: Options): Promise<SourceSettings> {
+  const [name, home, origins, rate, plan] = ["name", "home", "origins", "rate", "plan"].map(options.text);
+  const ip = options.text("ip");
+  const knownIp = IP.safeParse(ip);
+  if (ip !== undefined && !knownIp.success) throw new Misuse("--ip takes keep, fill or remove");
+  return {
+    ...(name === undefined ? {} : { name }),
+    ...(home === undefined ? {} : { home }),
+    ...(origins === undefined ? {} : { origins: origins.split(",").filter((origin) => origin !== "") }),
+    ...(rate === undefined ? {} : { rateLimit: options.number("rate", 0) }),
+    ...(options.flag("pinned") ? { pinned: true } : {}),
+    ...(options.flag("signed") ? { signed: true } : {}),
+    ...(knownIp.success ? { ip: knownIp.data } : {}),
+    ...(plan === undefined ? {} : { plan: await readPlan(plan) }),
+  };
+}
+
+async function readPlan(path: string): Promise<NonNullable<SourceSettings["plan"]>> {
+  try {
+    return JSON.parse(await readFile(path, "utf8"));
+  } catch (error) {
+    throw new VarveError(
+      "bad_plan",
+      `the tracking plan ${path} cannot be read.`,
+      "Give the path of a JSON file.",
+      error,
+    );
+  }
+}

@@ -1,0 +1,161 @@
+/** A workload read off a running system: its log over the span that the log still holds, and its table. */
+import { DescribeTableCommand, DynamoDBClient, ScanCommand } from "@aws-sdk/client-dynamodb";
+import type { ScanCommandInput } from "@aws-sdk/client-dynamodb";
+import type { Commit } from "../../shared/delta.ts";
+import { parseEnvironment, TABLE_ENV } from "../../shared/config.ts";
+import { VarveError } from "../../shared/errors.ts";
+import { loadSnapshot, readCommits } from "../../shared/log.ts";
+import type { ObjectStore } from "../../shared/store.ts";
+import type { Environment } from "../target.ts";
+
+export type LogFigures = {
+  readonly fromMs: number;
+  readonly toMs: number;
+  readonly commits: number;
+  /** Commits that carry rows. */
+  readonly flushes: number;
+  readonly files: number;
+  readonly rows: number;
+  readonly changes: number;
+  readonly bytes: number;
+  /** Files and bytes written again by merging. */
+  readonly mergedFiles: number;
+  readonly mergedBytes: number;
+};
+
+export const NO_FIGURES: LogFigures = {
+  fromMs: 0,
+  toMs: 0,
+  commits: 0,
+  flushes: 0,
+  files: 0,
+  rows: 0,
+  changes: 0,
+  bytes: 0,
+  mergedFiles: 0,
+  mergedBytes: 0,
+};
+
+/** One commit more. Its rows are what its operationMetrics say, its bytes what its files are. */
+export function countCommit(figures: LogFigures, { info, actions }: Commit): LogFigures {
+  const adds = actions.flatMap((action) => ("add" in action ? [action.add] : []));
+  const fresh = adds.filter((add) => add.dataChange);
+  const merged = adds.filter((add) => !add.dataChange);
+  const size = (of: typeof adds): number => of.reduce((sum, add) => sum + add.size, 0);
+  const metrics = info["operationMetrics"] as { readonly numOutputRows?: string } | undefined;
+  return {
+    fromMs: figures.commits === 0 ? info.inCommitTimestamp : figures.fromMs,
+    toMs: info.inCommitTimestamp,
+    commits: figures.commits + 1,
+    flushes: figures.flushes + (fresh.length > 0 ? 1 : 0),
+    files: figures.files + fresh.length,
+    rows: figures.rows + (fresh.length === 0 ? 0 : Number(metrics?.numOutputRows ?? 0)),
+    changes: figures.changes + fresh.reduce((sum, add) => sum + Number(add.tags?.["changes"] ?? 0), 0),
+    bytes: figures.bytes + size(fresh),
+    mergedFiles: figures.mergedFiles + merged.length,
+    mergedBytes: figures.mergedBytes + size(merged),
+  };
+}
+
+export type Measured = {
+  readonly figures: LogFigures;
+  readonly items: number | undefined;
+  readonly itemBytes: number | undefined;
+  readonly changesPerSecond: number;
+  readonly storedRowBytes: number;
+  readonly flushSeconds: number;
+  readonly shards: number;
+};
+
+/** Throws `nothing_measured` when the log holds no rows yet. */
+export async function measure(store: ObjectStore, environment: Environment): Promise<Measured> {
+  let figures = NO_FIGURES;
+  for await (const commit of readCommits(store, -1)) {
+    if (commit.version > 0) figures = countCommit(figures, commit);
+  }
+  const snapshot = await loadSnapshot(store);
+  const spanS = (figures.toMs - figures.fromMs) / 1000;
+  if (snapshot === null || figures.changes === 0 || spanS <= 0) {
+    throw new VarveError(
+      "nothing_measured",
+      "the log holds no changes to measure.",
+      "Send some events, wait for two commits, and ask again; or give the numbers yourself (varve help).",
+    );
+  }
+  const table = await tableSize(environment);
+  return {
+    figures,
+    ...table,
+    changesPerSecond: figures.changes / spanS,
+    storedRowBytes: figures.bytes / figures.changes,
+    flushSeconds: spanS / figures.commits,
+    shards: Math.max(1, [...snapshot.shards.values()].filter(({ done }) => !done).length),
+  };
+}
+
+/** DynamoDB counts a table's items and bytes every six hours. */
+async function tableSize(environment: Environment): Promise<Pick<Measured, "items" | "itemBytes">> {
+  if (environment["DYNAMODB_TABLE"] === undefined) return { items: undefined, itemBytes: undefined };
+  const config = parseEnvironment(TABLE_ENV, environment);
+  const [accessKeyId, secretAccessKey] = [
+    environment["AWS_ACCESS_KEY_ID"],
+    environment["AWS_SECRET_ACCESS_KEY"],
+  ];
+  const sessionToken = environment["AWS_SESSION_TOKEN"];
+  const client = new DynamoDBClient({
+    region: config.AWS_REGION,
+    ...(config.DYNAMODB_ENDPOINT === undefined ? {} : { endpoint: config.DYNAMODB_ENDPOINT }),
+    ...(accessKeyId === undefined || secretAccessKey === undefined
+      ? {}
+      : {
+          credentials: {
+            accessKeyId,
+            secretAccessKey,
+            ...(sessionToken === undefined ? {} : { sessionToken }),
+          },
+        }),
+  });
+  try {
+    const { Table: table } = await client.send(
+      new DescribeTableCommand({ TableName: config.DYNAMODB_TABLE }),
+    );
+    const items = table?.ItemCount ?? 0;
+    const bytes = table?.TableSizeBytes ?? 0;
+    if (items > 0 && bytes > 0) return { items, itemBytes: Math.round(bytes / items) };
+    return await countItems(client, config.DYNAMODB_TABLE);
+  } catch (error) {
+    throw new VarveError(
+      "table_unreachable",
+      `DescribeTable ${config.DYNAMODB_TABLE} failed: ${error instanceof Error ? error.message || error.name : String(error)}`,
+      "Check DYNAMODB_TABLE, AWS_REGION, DYNAMODB_ENDPOINT and the credentials.",
+      error,
+    );
+  } finally {
+    client.destroy();
+  }
+}
+
+const SCAN_PAGES_MAX = 20;
+
+/** A young table is not counted yet: a small one is counted here. Undefined when it is too large for that. */
+async function countItems(
+  client: DynamoDBClient,
+  table: string,
+): Promise<Pick<Measured, "items" | "itemBytes">> {
+  let items = 0;
+  let bytes = 0;
+  let from: ScanCommandInput["ExclusiveStartKey"];
+  for (let page = 0; page < SCAN_PAGES_MAX; page += 1) {
+    const answer = await client.send(
+      new ScanCommand({ TableName: table, ...(from === undefined ? {} : { ExclusiveStartKey: from }) }),
+    );
+    for (const item of answer.Items ?? []) {
+      items += 1;
+      for (const [name, value] of Object.entries(item))
+        bytes += name.length + Buffer.byteLength(JSON.stringify(Object.values(value)[0]));
+    }
+    from = answer.LastEvaluatedKey;
+    if (from === undefined && items > 0) return { items, itemBytes: Math.round(bytes / items) };
+  }
+  return { items: undefined, itemBytes: undefined };
+}

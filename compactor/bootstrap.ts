@@ -1,0 +1,328 @@
+/**
+ * Bootstrap: the items that a table held before its stream was read, as rows. A parallel scan beside the running
+ * compactors, which take in the stream meanwhile.
+ *
+ * Laws
+ * - The segments of the scan stand in the log as shards do. They hold the watermark where it was when the scan
+ *   began, so that no reader sees a part of the table.
+ * - A scan row stands right above that watermark, below every change read since: stream rows win.
+ * - A segment's rows and where its scan goes on are one commit: a kill repeats and loses nothing.
+ * - At the end, when every shard has passed the scan's end, scan rows whose key has a row from the stream go:
+ *   an event stands once. Then the segments are done, and the watermark is free.
+ */
+import type { Clock } from "../shared/clock.ts";
+import { VarveError } from "../shared/errors.ts";
+import type { AttributeMap } from "../shared/item.ts";
+import { loadSnapshot } from "../shared/log.ts";
+import type { Position } from "../shared/position.ts";
+import { BOOTSTRAP_STREAM } from "../shared/position.ts";
+import { rowOf } from "../shared/row.ts";
+import { parseSequence } from "../shared/sequence.ts";
+import type { SequenceNumber } from "../shared/sequence.ts";
+import type { DataFile, Snapshot } from "../shared/snapshot.ts";
+import type { ObjectStore } from "../shared/store.ts";
+import { LEVEL_MS, windowStartMs } from "../shared/window.ts";
+import { dataKey } from "../shared/keys.ts";
+import { putCommit } from "./committer.ts";
+import type { ParquetWriter, Stage } from "./parquet.ts";
+import type { Change, CommitPlan, UploadedFile } from "./plan.ts";
+import { planCommit } from "./plan.ts";
+import type { Rewrite } from "./rewrite.ts";
+import { planRewrite } from "./rewrite.ts";
+
+/** Scan files are of the highest level: they are sorted and large already, and are not merged again. */
+const LEVEL = 3;
+const ROWS_A_COMMIT = 100_000;
+const BYTES_A_COMMIT = 64 * 1024 ** 2;
+const ATTEMPTS_MAX = 200;
+const PAUSE_MS = 100;
+const POLL_MS = 500;
+
+export type ScanPage = {
+  readonly items: readonly AttributeMap[];
+  /** Where the segment goes on, JSON text; null at its end. */
+  readonly cursor: string | null;
+};
+
+export type BootstrapDeps = {
+  readonly store: ObjectStore;
+  readonly clock: Clock;
+  readonly parquet: ParquetWriter;
+  readonly scan: (segment: number, segments: number, cursor: string | null) => Promise<ScanPage>;
+  /** The table's key attributes. */
+  readonly keyNames: readonly string[];
+  /** Fixed when the scan begins; one that is resumed keeps its own. */
+  readonly segments: number;
+  /** Which scan rows a file of the stream makes superfluous; see seal.ts. */
+  readonly repeats: (
+    scanned: readonly DataFile[],
+    streamed: readonly DataFile[],
+  ) => Promise<readonly Rewrite[]>;
+  readonly progress: (what: string, done: number) => void;
+};
+
+export type Bootstrapped = { readonly items: number; readonly repeated: number; readonly resumed: boolean };
+
+const segmentName = (segment: number): string => `bootstrap-${String(segment).padStart(3, "0")}`;
+
+export async function bootstrap(deps: BootstrapDeps, signal: AbortSignal): Promise<Bootstrapped> {
+  const opened = await tip(deps.store);
+  const resumed = segmentsOf(opened).length > 0;
+  if (!resumed) {
+    const streams = new Set([...opened.shards.values()].map(({ stream }) => stream));
+    if (streams.has(BOOTSTRAP_STREAM)) {
+      throw new VarveError(
+        "bootstrapped",
+        "this changelog was bootstrapped already.",
+        "Nothing is left to do.",
+      );
+    }
+    if (streams.size === 0) {
+      throw new VarveError(
+        "no_compactor",
+        "no shard of the table's stream is in the log yet.",
+        "Start `varve compactor` first: the stream must be taken in while the table is scanned.",
+      );
+    }
+    await register(deps);
+  }
+  const segments = segmentsOf(await tip(deps.store));
+  let items = segments.reduce((sum, [, { seq }]) => sum + Number(seq ?? 0), 0);
+  const scanned = (count: number): void => {
+    items += count;
+    deps.progress("items", items);
+  };
+  await Promise.all(
+    segments.map(([name, position], index) =>
+      scanSegment(deps, name, index, segments.length, position, scanned, signal),
+    ),
+  );
+  if (signal.aborted) throw stopped();
+  const repeated = await seal(deps, deps.clock.nowMs(), signal);
+  return { items, repeated, resumed };
+}
+
+const stopped = (): VarveError =>
+  new VarveError(
+    "stopped",
+    "the bootstrap was stopped.",
+    "Run `varve bootstrap` again: it goes on where it was.",
+  );
+
+async function tip(store: ObjectStore, known?: Snapshot): Promise<Snapshot> {
+  const snapshot = await loadSnapshot(store, known);
+  if (snapshot !== null) return snapshot;
+  throw new VarveError(
+    "no_changelog",
+    "there is no changelog at this address.",
+    "Start `varve compactor` first.",
+  );
+}
+
+const segmentsOf = ({ shards }: Snapshot): (readonly [string, Position])[] =>
+  [...shards].filter(([, { stream, done }]) => stream === BOOTSTRAP_STREAM && !done);
+
+/** From here on the watermark stands still until the scan is sealed. */
+async function register(deps: BootstrapDeps): Promise<void> {
+  const begunMs = deps.clock.nowMs();
+  await commit(deps, (snapshot, identity) => {
+    const at = Math.max(snapshot.log.watermarkMs, begunMs);
+    const positions = new Map<string, Position>();
+    for (let segment = 0; segment < deps.segments; segment += 1) {
+      positions.set(segmentName(segment), {
+        from: null,
+        seq: null,
+        at,
+        parent: null,
+        done: false,
+        stream: BOOTSTRAP_STREAM,
+      });
+    }
+    return planCommit(snapshot, { files: [], positions, gaps: [] }, identity);
+  });
+}
+
+async function scanSegment(
+  deps: BootstrapDeps,
+  name: string,
+  segment: number,
+  segments: number,
+  start: Position,
+  scanned: (items: number) => void,
+  signal: AbortSignal,
+): Promise<void> {
+  let position = start;
+  let cursor = start.cursor ?? null;
+  let ended = start.seq !== null && start.cursor === undefined;
+  while (!ended && !signal.aborted) {
+    const stage = await deps.parquet.stage();
+    try {
+      let count = Number(position.seq ?? 0);
+      const before = count;
+      let bytes = 0;
+      while (!ended && count - before < ROWS_A_COMMIT && bytes < BYTES_A_COMMIT) {
+        const page = await deps.scan(segment, segments, cursor);
+        for (const item of page.items) bytes += add(stage, item, deps.keyNames, name, (count += 1), start.at);
+        cursor = page.cursor;
+        ended = cursor === null;
+        scanned(page.items.length);
+      }
+      const file = count === before ? null : await upload(deps, stage, start.at);
+      // Not done before it is sealed: it goes on holding the watermark.
+      const next: Position = {
+        ...withoutCursor(position),
+        from: position.seq,
+        seq: sequence(count),
+        ...(cursor === null ? {} : { cursor }),
+      };
+      const change: Change = {
+        files: file === null ? [] : [file],
+        positions: new Map([[name, next]]),
+        gaps: [],
+      };
+      const isIn = ({ files }: Snapshot) => file !== null && files.has(file.path);
+      const outcome = await commit(
+        deps,
+        (snapshot, identity) => planCommit(snapshot, change, identity),
+        isIn,
+      );
+      if (outcome === "stale") throw elsewhere(name);
+      position = next;
+    } finally {
+      await stage.close();
+    }
+  }
+}
+
+const elsewhere = (name: string): VarveError =>
+  new VarveError(
+    "bootstrap_elsewhere",
+    `segment ${name} was scanned further by somebody else.`,
+    "Let the other `varve bootstrap` finish, or stop it and run this one again.",
+  );
+
+function withoutCursor({ from, seq, at, parent, done, stream }: Position): Position {
+  return { from, seq, at, parent, done, stream };
+}
+
+function sequence(count: number): SequenceNumber {
+  const parsed = parseSequence(String(count));
+  if (parsed === null) throw new Error(`${count} is not a sequence number`);
+  return parsed;
+}
+
+/** Adds an item's row; gives its size. */
+function add(
+  stage: Stage,
+  item: AttributeMap,
+  keyNames: readonly string[],
+  name: string,
+  count: number,
+  heldMs: number,
+): number {
+  const keys = Object.fromEntries(keyNames.map((key) => [key, item[key] ?? { NULL: true }]));
+  const record = {
+    eventName: "INSERT",
+    dynamodb: { Keys: keys, NewImage: item, SequenceNumber: String(count) },
+  };
+  const row = rowOf(record, sequence(count), name, heldMs, heldMs);
+  if (row === null) return 0;
+  stage.add(row);
+  return row.image?.length ?? 0;
+}
+
+async function upload(deps: BootstrapDeps, stage: Stage, heldMs: number): Promise<UploadedFile> {
+  const start = windowStartMs(LEVEL, heldMs + 1);
+  const { bytes, ...file } = await stage.write(start, start + LEVEL_MS[LEVEL], []);
+  const path = dataKey(LEVEL, start, deps.clock.uuid());
+  const put = await deps.store.put(path, bytes, { kind: "always" });
+  if (put.kind !== "stored")
+    throw put.kind === "unknown" ? put.cause : new Error(`the store refused ${path}`);
+  return {
+    path,
+    level: LEVEL,
+    windowStartMs: start,
+    sizeBytes: bytes.byteLength,
+    minChangedMs: heldMs + 1,
+    file,
+  };
+}
+
+/** Waits until the stream has passed the scan's end, drops what it has made superfluous, and frees the watermark. */
+async function seal(deps: BootstrapDeps, scanEndedMs: number, signal: AbortSignal): Promise<number> {
+  let snapshot = await tip(deps.store);
+  for (;;) {
+    const behind = [...snapshot.shards.values()].filter(
+      ({ stream, done, at }) => stream !== BOOTSTRAP_STREAM && !done && at <= scanEndedMs,
+    );
+    deps.progress("shards that have not passed the scan's end", behind.length);
+    if (behind.length === 0) break;
+    if (signal.aborted) throw stopped();
+    await deps.clock.sleep(POLL_MS, signal);
+    snapshot = await tip(deps.store, snapshot);
+  }
+  let repeated = 0;
+  const ours = new Set(segmentsOf(snapshot).map(([name]) => name));
+  const heldMs = Math.max(0, ...segmentsOf(snapshot).map(([, { at }]) => at));
+  const isScanned = (file: DataFile) =>
+    file.level === LEVEL && file.minChangedMs === heldMs + 1 && file.maxChangedMs === heldMs + 1;
+  for (;;) {
+    const files = [...snapshot.files.values()];
+    const rewrites = await deps.repeats(
+      files.filter(isScanned),
+      files.filter((file) => !isScanned(file)),
+    );
+    const outcome = await commit(deps, (now, identity) =>
+      rewrites.length === 0 ? free(now, ours, identity) : planRewrite(now, rewrites, identity, "superseded"),
+    );
+    if (outcome === "stale") {
+      snapshot = await tip(deps.store, snapshot);
+      continue;
+    }
+    repeated += rewrites.reduce((sum, { dropped }) => sum + dropped.rows, 0);
+    if (rewrites.length === 0) return repeated;
+    snapshot = await tip(deps.store, snapshot);
+  }
+}
+
+function free(
+  snapshot: Snapshot,
+  names: ReadonlySet<string>,
+  identity: { txnId: string; nowMs: number },
+): CommitPlan {
+  const positions = new Map<string, Position>();
+  for (const [name, position] of snapshot.shards) {
+    if (names.has(name)) positions.set(name, { ...withoutCursor(position), from: position.seq, done: true });
+  }
+  return planCommit(snapshot, { files: [], positions, gaps: [] }, identity);
+}
+
+type Planner = (snapshot: Snapshot, identity: { txnId: string; nowMs: number }) => CommitPlan;
+
+/** Commits beside running compactors: plans again on what they commit meanwhile. */
+async function commit(
+  deps: BootstrapDeps,
+  plan: Planner,
+  isIn: (snapshot: Snapshot) => boolean = () => false,
+): Promise<"committed" | "stale"> {
+  const mine = new Set<string>();
+  let known: Snapshot | undefined;
+  for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt += 1) {
+    if (attempt > 0) await deps.clock.sleep(PAUSE_MS * (0.5 + deps.clock.random()));
+    const readMs = deps.clock.nowMs();
+    known = await tip(deps.store, known);
+    const identity = { txnId: deps.clock.uuid(), nowMs: deps.clock.nowMs() };
+    const planned = plan(known, identity);
+    // A put whose outcome was unknown may have landed.
+    if (planned.kind === "stale") return isIn(known) ? "committed" : "stale";
+    mine.add(identity.txnId);
+    const outcome = await putCommit(deps.store, planned.commit, deps.clock, readMs);
+    if (outcome.kind === "committed") return "committed";
+    if (outcome.kind === "conflicted" && mine.has(outcome.by.info.txnId)) return "committed";
+  }
+  throw new VarveError(
+    "not_committed",
+    `nothing could be committed in ${ATTEMPTS_MAX} attempts: others always came first, or the store did not answer.`,
+    "Nothing is lost; run `varve bootstrap` again.",
+  );
+}

@@ -1,0 +1,67 @@
+/**
+ * What is under way in this isolate, so that it sheds what it could not hold.
+ *
+ * A request is a lease and not a count: when its client goes, the platform stops its code where it stands,
+ * `finally` included, and a count would never come down again.
+ */
+export type LoadLimits = {
+  /** Past these more at once only makes each later: an isolate has one thread. */
+  readonly requestsMax: number;
+  /** An isolate has 128 MB, and a body is in it as bytes, text, values and items. */
+  readonly bytesMax: number;
+  /** Longer than any request lives. */
+  readonly leaseMs: number;
+};
+
+export const LOAD_LIMITS: LoadLimits = {
+  requestsMax: 64,
+  bytesMax: 12 * 1024 * 1024,
+  leaseMs: 30_000,
+};
+
+export type Lease = {
+  /** Counts `bytes` for the request, if that is more than it counted for; false when it is too much. */
+  readonly hold: (bytes: number) => boolean;
+  readonly release: () => void;
+};
+
+export type Load = {
+  /** Null when the isolate is full. */
+  readonly take: (bytes: number, nowMs: number) => Lease | null;
+};
+
+type Entry = { bytes: number; readonly untilMs: number };
+
+export function createLoad(limits: LoadLimits): Load {
+  const entries = new Set<Entry>();
+  let bytesHeld = 0;
+
+  function drop(entry: Entry): void {
+    if (entries.delete(entry)) bytesHeld -= entry.bytes;
+  }
+  /** Leases end in the order in which they were taken. */
+  function dropEnded(nowMs: number): void {
+    for (const entry of entries) {
+      if (entry.untilMs > nowMs) return;
+      drop(entry);
+    }
+  }
+  return {
+    take(bytes, nowMs) {
+      dropEnded(nowMs);
+      if (entries.size >= limits.requestsMax || bytesHeld + bytes > limits.bytesMax) return null;
+      const entry: Entry = { bytes, untilMs: nowMs + limits.leaseMs };
+      entries.add(entry);
+      bytesHeld += bytes;
+      return {
+        hold(atLeast) {
+          const more = Math.max(0, atLeast - entry.bytes);
+          entry.bytes += more;
+          bytesHeld += more;
+          return bytesHeld <= limits.bytesMax;
+        },
+        release: () => drop(entry),
+      };
+    },
+  };
+}

@@ -1,0 +1,201 @@
+/** The latest row of each key against the item in the table: all of them, or a sample from both sides. */
+import type { DuckDBAppender, DuckDBConnection } from "@duckdb/node-api";
+import { sqlText } from "../shared/duckdb.ts";
+import type { AttributeMap } from "../shared/item.ts";
+import { attributeMapJson, objectPropertiesJson, parsePk } from "../shared/item.ts";
+import { loadSnapshot } from "../shared/log.ts";
+import type { Snapshot } from "../shared/snapshot.ts";
+import type { ObjectStore } from "../shared/store.ts";
+import { keptSinceMs } from "./range.ts";
+import type { Scratch } from "./scratch.ts";
+import { checkFiles } from "./verify-files.ts";
+import type { Problem, Progress, TableReader, TableReport, VerifyOptions } from "./verify.ts";
+import { named } from "./verify.ts";
+
+const KEYS_A_READ = 100;
+
+/** A key that differs is looked at again, later: the table may be ahead of the changelog. */
+export async function checkTable(
+  scratch: Scratch,
+  store: ObjectStore,
+  snapshot: Snapshot,
+  table: TableReader,
+  options: VerifyOptions,
+  problems: Problem[],
+  progress: Progress,
+): Promise<TableReport> {
+  const { connection } = scratch;
+  await connection.run("CREATE TABLE items (key VARCHAR, content VARCHAR, received_ms BIGINT)");
+  await connection.run(LATEST);
+  const keys = await countOf(connection, "latest");
+  const { sample } = options;
+  const items = await (sample === undefined
+    ? takeItems(connection, table, table.scan(), (count) => progress("items", count, keys))
+    : takeSample(connection, table, sample, progress));
+  const question = { ...options, keptSinceMs: keptSinceMs(snapshot), sampled: sample !== undefined };
+
+  const deadlineMs = options.nowMs() + options.settleMs;
+  let tip = snapshot;
+  let found: Differences;
+  for (;;) {
+    await connection.run(LATEST);
+    found = await differences(connection, question);
+    if (found.wrong.length === 0 || options.nowMs() >= deadlineMs) break;
+    progress(`${found.wrong.length} keys again`, 0, null);
+    await options.sleep(500);
+    tip = await takeNewRows(scratch, store, tip);
+    await readAgain(
+      connection,
+      table,
+      found.wrong.map(({ key }) => key),
+    );
+  }
+  named(problems, "table", found.wrong, ({ key, what }) => ({ what, where: key }));
+  const expired = await connection.runAndReadAll(
+    `SELECT count(*)::INTEGER FROM latest WHERE op <> 'delete' AND key NOT IN (SELECT key FROM items)
+     ${sample === undefined ? "" : "AND key IN (SELECT key FROM asked)"}`,
+  );
+  return {
+    name: table.name,
+    items,
+    keys: await countOf(connection, "latest"),
+    sampled: sample === undefined ? null : await countOf(connection, "asked"),
+    expired: expired.getRows()[0]?.[0] as number,
+    beyondRetention: found.beyondRetention,
+  };
+}
+
+async function countOf(connection: DuckDBConnection, table: string): Promise<number> {
+  const answer = await connection.runAndReadAll(`SELECT count(*)::INTEGER FROM ${table}`);
+  return answer.getRows()[0]?.[0] as number;
+}
+
+/** The items of `pages` into table `items`; their number. */
+async function takeItems(
+  connection: DuckDBConnection,
+  table: TableReader,
+  pages: AsyncIterable<readonly AttributeMap[]>,
+  progress: (count: number) => void,
+): Promise<number> {
+  const appender = await connection.createAppender("items");
+  let count = 0;
+  for await (const page of pages) {
+    for (const item of page) appendItem(appender, table.keyOf(item), item);
+    appender.flushSync();
+    progress((count += page.length));
+  }
+  appender.closeSync();
+  return count;
+}
+
+function appendItem(appender: DuckDBAppender, key: string, item: AttributeMap): void {
+  appender.appendVarchar(key);
+  const content = contentOf(item);
+  if (content === null) appender.appendNull();
+  else appender.appendVarchar(content);
+  const received = item["received_at"];
+  if (received !== undefined && "N" in received && Number.isSafeInteger(Number(received.N)))
+    appender.appendBigInt(BigInt(received.N));
+  else appender.appendNull();
+  appender.endRow();
+}
+
+/** Half of the sample is drawn from the table, half from the changelog; the keys of both go into table `asked`. */
+async function takeSample(
+  connection: DuckDBConnection,
+  table: TableReader,
+  sample: number,
+  progress: Progress,
+): Promise<number> {
+  const half = Math.ceil(sample / 2);
+  let count = await takeItems(connection, table, table.sample(half), (done) =>
+    progress("items", done, sample),
+  );
+  await connection.run(
+    `CREATE TABLE asked AS SELECT DISTINCT key FROM (SELECT key FROM items UNION ALL
+       (SELECT key FROM latest WHERE key NOT IN (SELECT key FROM items) USING SAMPLE ${half} ROWS))`,
+  );
+  const drawn = await connection.runAndReadAll(
+    "SELECT key FROM asked WHERE key NOT IN (SELECT key FROM items)",
+  );
+  const keys = drawn.getRows().map(([key]) => key as string);
+  for (let start = 0; start < keys.length; start += KEYS_A_READ) {
+    const found = await table.read(keys.slice(start, start + KEYS_A_READ));
+    const appender = await connection.createAppender("items");
+    for (const [key, item] of found) appendItem(appender, key, item);
+    appender.closeSync();
+    count += found.size;
+    progress("items", count, sample);
+  }
+  return count;
+}
+
+const LATEST = `CREATE OR REPLACE TABLE latest AS SELECT key, arg_max(op, (changed_ms, seq)) AS op, arg_max(kind, (changed_ms, seq)) AS kind,
+  arg_max(coalesce(content, ''), (changed_ms, seq)) AS content, max(changed_ms) AS changed_ms FROM seen GROUP BY key`;
+
+type Difference = { readonly key: string; readonly what: string };
+type Differences = { readonly wrong: Difference[]; readonly beyondRetention: number };
+
+type Question = {
+  readonly dedupeMs: number;
+  readonly nowMs: () => number;
+  /** The changelog's rows from before have expired; null: none have. */
+  readonly keptSinceMs: number | null;
+  readonly sampled: boolean;
+};
+
+async function differences(
+  connection: DuckDBConnection,
+  { dedupeMs, nowMs, keptSinceMs: keptMs, sampled }: Question,
+): Promise<Differences> {
+  const mayHaveExpired = keptMs === null ? "false" : `(i.received_ms IS NULL OR i.received_ms <= ${keptMs})`;
+  const result = await connection.runAndReadAll(
+    `SELECT key, what FROM (
+       SELECT coalesce(i.key, l.key) AS key, CASE
+         WHEN l.key IS NULL AND ${mayHaveExpired} THEN '${BEYOND}'
+         WHEN l.key IS NULL THEN 'the item is in the table, but no row of it is in the changelog'
+         WHEN i.key IS NULL AND l.op <> 'delete' AND (l.kind IS NULL OR l.kind = 'object' OR l.changed_ms > ${nowMs() - dedupeMs})
+           THEN 'the changelog has it, the table does not, and no delete was recorded'
+         WHEN i.key IS NOT NULL AND l.op = 'delete' THEN 'the changelog says deleted, but the table has it'
+         WHEN i.key IS NOT NULL AND i.content IS NOT NULL AND i.content <> l.content
+           THEN 'the latest row differs from the item in the table' END AS what
+       FROM items i FULL OUTER JOIN
+         (SELECT * FROM latest ${sampled ? "WHERE key IN (SELECT key FROM asked)" : ""}) l ON i.key = l.key
+     ) WHERE what IS NOT NULL ORDER BY key`,
+  );
+  const found = (result.getRows() as [string, string][]).map(([key, what]) => ({ key, what }));
+  const wrong = found.filter(({ what }) => what !== BEYOND);
+  return { wrong, beyondRetention: found.length - wrong.length };
+}
+
+const BEYOND = "beyond retention";
+
+async function takeNewRows(scratch: Scratch, store: ObjectStore, known: Snapshot): Promise<Snapshot> {
+  const tip = (await loadSnapshot(store, known)) ?? known;
+  const added = [...tip.files.values()].filter((file) => !known.files.has(file.path) && file.add.dataChange);
+  if (added.length > 0) await checkFiles(scratch, added, [], () => undefined);
+  return tip;
+}
+
+async function readAgain(
+  connection: DuckDBConnection,
+  table: TableReader,
+  keys: readonly string[],
+): Promise<void> {
+  for (let start = 0; start < keys.length; start += KEYS_A_READ) {
+    const some = keys.slice(start, start + KEYS_A_READ);
+    const items = await table.read(some);
+    await connection.run(`DELETE FROM items WHERE key IN (${some.map(sqlText).join(", ")})`);
+    const appender = await connection.createAppender("items");
+    for (const [key, item] of items) appendItem(appender, key, item);
+    appender.closeSync();
+  }
+}
+
+/** What a row's image is compared with. Null for events: a resent one rewrites its item, and the first row stands. */
+function contentOf(item: AttributeMap): string | null {
+  const pk = item["pk"];
+  const parsed = pk !== undefined && "S" in pk ? parsePk(pk.S) : null;
+  if (parsed === null) return attributeMapJson(item);
+  return parsed.kind === "object" ? objectPropertiesJson(item) : null;
+}

@@ -1,0 +1,99 @@
+/** The repository checks itself: who may import whom, what may not be named, what must be pinned. */
+import { readFileSync, readdirSync } from "node:fs";
+import { dirname, join, relative, sep } from "node:path";
+import { describe, expect, test } from "vitest";
+
+const ROOT = join(import.meta.dirname, "..");
+const PARTS = ["shared", "edge", "compactor", "reader", "cli", "local", "bench", "test"] as const;
+
+const filesOf = (folder: string): string[] =>
+  readdirSync(join(ROOT, folder), { recursive: true, encoding: "utf8" })
+    .map((name) => `${folder}/${name.split(sep).join("/")}`)
+    .filter((path) => path.endsWith(".ts") && !path.includes("/node_modules/"));
+
+const FILES = PARTS.flatMap(filesOf);
+
+type Import = { readonly from: string; readonly what: string };
+
+/** Imports and exports from, dynamic ones too; not those of types inside comments. */
+const IMPORT = /(?:^|\n)\s*(?:import|export)\b[^;'"]*?["']([^"']+)["']|\bimport\(\s*["']([^"']+)["']/g;
+
+function importsOf(file: string): Import[] {
+  const text = readFileSync(join(ROOT, file), "utf8").replaceAll(/\/\*[\s\S]*?\*\//g, "");
+  return [...text.matchAll(IMPORT)].map((match) => {
+    const what = match[1] ?? match[2] ?? "";
+    return { from: file, what: what.startsWith(".") ? resolved(file, what) : what };
+  });
+}
+
+const resolved = (file: string, what: string): string =>
+  relative(ROOT, join(ROOT, dirname(file), what))
+    .split(sep)
+    .join("/");
+
+const IMPORTS = FILES.flatMap(importsOf);
+const partOf = (path: string): string => path.split("/")[0] ?? "";
+const isPart = (what: string): boolean => (PARTS as readonly string[]).includes(partOf(what));
+const isOurs = (what: string): boolean => isPart(what) && what.includes("/") && what.endsWith(".ts");
+const shown = ({ from, what }: Import): string => `${from} imports ${what}`;
+
+test("the imports are seen", () => {
+  expect(IMPORTS.filter(({ what }) => isOurs(what)).length).toBeGreaterThan(200);
+  expect(importsOf("shared/log.ts").map(({ what }) => what)).toContain("shared/snapshot.ts");
+});
+
+describe("imports point downwards", () => {
+  test.each([
+    ["shared", ["shared"]],
+    ["edge", ["shared", "edge"]],
+    ["compactor", ["shared", "compactor"]],
+    ["reader", ["shared", "reader"]],
+    ["cli", ["shared", "edge", "compactor", "reader", "cli", "local", "bench"]],
+    ["local", ["shared", "edge", "compactor", "reader", "cli", "local", "bench"]],
+    ["bench", ["shared", "edge", "compactor", "reader", "cli", "local", "bench"]],
+  ])("%s imports only %j of ours", (part, allowed) => {
+    const ours = IMPORTS.filter(({ from, what }) => partOf(from) === part && isOurs(what));
+    expect(ours.filter(({ what }) => !allowed.includes(partOf(what))).map(shown)).toEqual([]);
+  });
+
+  test("every import of ours is of a file that is there", () => {
+    const there = new Set(FILES);
+    const ours = IMPORTS.filter(({ what }) => isOurs(what));
+    expect(ours.filter(({ what }) => !there.has(what)).map(shown)).toEqual([]);
+  });
+});
+
+test("the edge, and all of shared that it reaches, runs anywhere: no import of node:", () => {
+  const reached = new Set(FILES.filter((file) => partOf(file) === "edge"));
+  for (const file of reached) {
+    for (const { from, what } of IMPORTS) if (from === file && isOurs(what)) reached.add(what);
+  }
+  expect([...reached].some((file) => partOf(file) === "shared")).toBe(true);
+  const wrong = IMPORTS.filter(({ from, what }) => reached.has(from) && what.startsWith("node:"));
+  expect(wrong.map(shown)).toEqual([]);
+});
+
+test("no file is named for nothing in particular", () => {
+  const banned = /(?:^|[/_.-])(?:utils?|helpers?|common|misc)(?:[/_.-]|$)/i;
+  expect(FILES.filter((file) => banned.test(file))).toEqual([]);
+});
+
+describe("what is installed is said exactly", () => {
+  type Package = Readonly<Record<string, Readonly<Record<string, string>> | undefined>>;
+  const KINDS = ["dependencies", "devDependencies", "optionalDependencies"];
+  const manifest = JSON.parse(readFileSync(join(ROOT, "package.json"), "utf8")) as Package;
+
+  test("package.json pins every version", () => {
+    const versions = KINDS.flatMap((kind) => Object.entries(manifest[kind] ?? {}));
+    expect(versions.length).toBeGreaterThan(10);
+    const exact = /^\d+\.\d+\.\d+(?:-[0-9A-Za-z.-]+)?$/;
+    expect(versions.filter(([, version]) => !exact.test(version))).toEqual([]);
+  });
+
+  test.each(["package-lock.json", "test/engines/package-lock.json"])("%s names no registry", (path) => {
+    const lock = readFileSync(join(ROOT, path), "utf8");
+    expect(lock).not.toMatch(/"resolved"/);
+    // Addresses of homepages and funding are no matter.
+    expect(lock).not.toMatch(/https?:\/\/[^"]*(?:registry|npmjs|artifact|nexus|\.tgz)/);
+  });
+});

@@ -1,0 +1,43 @@
+import { describe, expect, test } from "vitest";
+import { parsePage } from "../../compactor/stream.ts";
+import { T0, objectRecord } from "../fakes/changes.ts";
+
+const failed = (type: string, message = "no"): string =>
+  JSON.stringify({ __type: `com.amazonaws#${type}`, message });
+
+describe("an answer to GetRecords", () => {
+  test("with records", () => {
+    const records = [objectRecord(1, T0)];
+    const text = JSON.stringify({ Records: records, NextShardIterator: "next" });
+    expect(parsePage(200, text)).toMatchObject({ kind: "page", page: { records, next: "next" } });
+  });
+
+  test.each([
+    ["that is the last of its shard", { Records: [] }],
+    ["that says so", { Records: [], NextShardIterator: null }],
+  ])("%s", (_, json) => {
+    expect(parsePage(200, JSON.stringify(json))).toMatchObject({ kind: "page", page: { next: null } });
+  });
+
+  test.each([
+    ["ExpiredIteratorException", "expired"],
+    ["TrimmedDataAccessException", "trimmed"],
+    ["ResourceNotFoundException", "gone"],
+    ["LimitExceededException", "retry"],
+    ["ThrottlingException", "retry"],
+    ["InternalServerError", "retry"],
+  ])("%s is %s", (type, kind) => {
+    expect(parsePage(400, failed(type)).kind).toBe(kind);
+  });
+
+  test.each([
+    ["a page of a proxy", 502, "<html>Bad Gateway</html>"],
+    ["a body cut short", 200, '{"Records":[{"dyn'],
+    ["no records at all", 200, "{}"],
+    ["records that are no list", 200, '{"Records":{}}'],
+    ["nothing", 200, ""],
+    ["null", 200, "null"],
+  ])("%s is tried again, never taken for an empty page", (_, status, text) => {
+    expect(parsePage(status, text)).toMatchObject({ kind: "retry", why: expect.stringContaining("HTTP") });
+  });
+});

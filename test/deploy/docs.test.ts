@@ -1,0 +1,79 @@
+/** The documentation: that its links lead somewhere, and that what it names is there. */
+import { existsSync, readFileSync, readdirSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { expect, test } from "vitest";
+import { parse } from "yaml";
+import { ROOT } from "./imports.ts";
+import { readTemplate } from "./template.ts";
+
+const PAGES = [
+  "README.md",
+  "CONTRIBUTING.md",
+  "CHANGELOG.md",
+  ...readdirSync(join(ROOT, "docs")).map((name) => `docs/${name}`),
+].filter((name) => name.endsWith(".md"));
+const read = (page: string): string => readFileSync(join(ROOT, page), "utf8");
+
+/** As GitHub makes them. */
+const anchorsOf = (page: string): string[] =>
+  [...read(page).matchAll(/^#+ (.+)$/gm)].map(([, heading = ""]) =>
+    heading
+      .toLowerCase()
+      .replaceAll(/[^\w\s-]/g, "")
+      .trim()
+      .replaceAll(/\s/g, "-"),
+  );
+
+test.each(PAGES)("%s: its links lead somewhere", (page) => {
+  for (const [, link = ""] of read(page).matchAll(/\]\(([^)\s]+)\)/g)) {
+    if (/^https?:/.test(link)) continue;
+    const [path = "", anchor] = link.split("#");
+    const target = path === "" ? page : join(dirname(page), path);
+    expect(existsSync(join(ROOT, target)), `${page} links ${link}`).toBe(true);
+    if (anchor !== undefined) expect(anchorsOf(target), `${page} links ${link}`).toContain(anchor);
+  }
+});
+
+test("the index names every page", () => {
+  const index = read("docs/README.md");
+  for (const name of readdirSync(join(ROOT, "docs")))
+    if (name.endsWith(".md") && name !== "README.md") expect(index).toContain(`(${name})`);
+});
+
+test("the files that the pages name are there", () => {
+  for (const page of PAGES)
+    for (const [path] of read(page).matchAll(/\b(?:deploy|cli|docs|edge)\/[\w/.-]+\.(?:ts|ya?ml|json|md)\b/g))
+      expect(existsSync(join(ROOT, path)), `${page} names ${path}`).toBe(true);
+});
+
+const shell = (page: string): string[] =>
+  [...read(page).matchAll(/```sh\n([^]*?)```/g)].map(([, code = ""]) => code.replaceAll("\\\n", " "));
+
+test("the stacks are given parameters that they have", () => {
+  for (const page of ["docs/deploy.md", "docs/second-region.md"])
+    for (const code of shell(page))
+      for (const [, file = "", given = ""] of code.matchAll(
+        /--template-file deploy\/aws\/(\S+).*?--parameter-overrides ([^\n]+)/g,
+      )) {
+        const names = Object.keys(readTemplate(file).Parameters);
+        for (const [name] of given.matchAll(/\w+(?==)/g)) expect(names).toContain(name);
+      }
+});
+
+test("the queues and bindings that the pages make are those of wrangler.toml", () => {
+  const wrangler = read("wrangler.toml");
+  const code = shell("docs/deploy.md").join("\n");
+  const queues = [...code.matchAll(/queues create (\S+)/g)].map(([, name = ""]) => name);
+  expect(queues).toHaveLength(2);
+  for (const name of queues) expect(wrangler).toContain(`"${name}"`);
+  expect(code).toContain("kv namespace create SOURCES");
+  expect(wrangler).toContain('binding = "SOURCES"');
+  for (const [, environment = ""] of code.matchAll(/--env (\w+)/g))
+    expect(wrangler).toContain(`[env.${environment}]`);
+});
+
+test("the policy in the second region's page is the edge's own", () => {
+  const [policy = ""] = /\{\n\s+"Version"[^]*?\n\s+\}(?=')/.exec(read("docs/second-region.md")) ?? [];
+  const { Statement: statements } = parse(policy) as { Statement: { Action: string[] }[] };
+  expect(statements[0]?.Action).toEqual(["dynamodb:BatchWriteItem", "dynamodb:UpdateItem"]);
+});

@@ -1,0 +1,36 @@
+import { expect, test } from "vitest";
+import { createLoad } from "../../edge/load.ts";
+
+const LIMITS = { requestsMax: 2, bytesMax: 100, leaseMs: 1_000 };
+
+test("sheds past its requests and past its bytes, and takes again what is released", () => {
+  const load = createLoad(LIMITS);
+  const first = load.take(10, 0);
+  load.take(10, 0);
+  expect(load.take(1, 0)).toBeNull();
+  first?.release();
+  first?.release();
+  expect(load.take(81, 0)?.hold(90)).toBe(true);
+  expect(load.take(1, 0)).toBeNull();
+});
+
+test("a body that turns out larger counts for what it is", () => {
+  const load = createLoad(LIMITS);
+  const lease = load.take(1, 0);
+  expect(lease?.hold(90)).toBe(true);
+  expect(lease?.hold(50)).toBe(true);
+  expect(load.take(11, 0)).toBeNull();
+  expect(lease?.hold(101)).toBe(false);
+  lease?.release();
+  expect(load.take(100, 0)).not.toBeNull();
+});
+
+test("a request that was stopped where it stood does not count for ever", () => {
+  const load = createLoad(LIMITS);
+  load.take(60, 0);
+  load.take(40, 500);
+  expect(load.take(1, 999)).toBeNull();
+  expect(load.take(60, 1_000)).not.toBeNull();
+  expect(load.take(1, 1_499)).toBeNull();
+  expect(load.take(40, 1_500)).not.toBeNull();
+});
