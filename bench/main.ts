@@ -1,4 +1,4 @@
-/** `npm run bench [-- edge | compactor | freshness | since] [--json]`: measures, and never fails on a timing. */
+/** `npm run bench [-- edge | compactor | freshness | since | sync] [--json]`: measures, and never fails on a timing. */
 import { parseArgs } from "node:util";
 import { describeError } from "../shared/errors.ts";
 import type { BenchRow } from "./report.ts";
@@ -22,6 +22,7 @@ const BENCHES: Readonly<Record<string, () => Promise<Bench>>> = {
   compactor: async () => (await import("./compactor.ts")).benchCompactor,
   freshness: async () => (await import("./freshness.ts")).benchFreshness,
   since: async () => (await import("./since.ts")).benchSince,
+  sync: async () => (await import("./sync.ts")).benchSync,
 };
 
 function misuse(what: string): never {

@@ -9,6 +9,7 @@
 import type { Clock } from "../shared/clock.ts";
 import type { Position } from "../shared/position.ts";
 import type { Gap } from "../shared/snapshot.ts";
+import { turnstile } from "../shared/turnstile.ts";
 import type { ObjectStore } from "../shared/store.ts";
 import { LEVEL_MS } from "../shared/window.ts";
 import type { Batch, ShardPage } from "./buffer.ts";
@@ -23,6 +24,8 @@ import type { Streams } from "./stream.ts";
 /** The buffer may hold this many flushes' bytes while one is being written; then reading waits. */
 const BUFFERED_FLUSHES_MAX = 2;
 const WAITS_PER_FLUSH = 20;
+/** Answers are up to a megabyte of text, and several times that once parsed. */
+const ANSWERS_IN_FLIGHT = 32;
 
 export type LaneBatch = {
   readonly files: readonly UploadedFile[];
@@ -69,19 +72,26 @@ export async function openLane(deps: LaneDeps): Promise<Lane> {
   const { clock, log, parquet } = deps;
   let buffer = new WindowBuffer(await parquet.stage());
   const readers = new Map<string, Reader>();
+  const turn = turnstile(ANSWERS_IN_FLIGHT);
   let fault: unknown;
 
   const start = (shard: string, position: Position): void => {
     const stop = new AbortController();
     const into = buffer;
     const accept = async (page: ShardPage): Promise<void> => {
-      while (buffer.bytes > deps.flushBytes * BUFFERED_FLUSHES_MAX && !stop.signal.aborted) {
-        await clock.sleep(deps.flushMs / WAITS_PER_FLUSH, stop.signal);
-      }
       if (!stop.signal.aborted) into.add(page, clock.nowMs());
     };
+    // Answers are asked for only while there is room for them, so that what is held is bounded.
+    const getRecords: Streams["getRecords"] = (iterator, signal) =>
+      turn(async () => {
+        while (buffer.bytes > deps.flushBytes * BUFFERED_FLUSHES_MAX && !stop.signal.aborted) {
+          await clock.sleep(deps.flushMs / WAITS_PER_FLUSH, stop.signal);
+        }
+        return deps.streams.getRecords(iterator, signal);
+      });
+    const streams = { ...deps.streams, getRecords };
     const warn = (what: string) => log.warn(what, { shard });
-    const ended = readShard({ ...deps, accept, warn }, shard, position, stop.signal).catch(
+    const ended = readShard({ ...deps, streams, accept, warn }, shard, position, stop.signal).catch(
       (error: unknown) => {
         fault ??= error;
       },

@@ -30,7 +30,6 @@ export type ShardReaderDeps = {
   readonly clock: Clock;
   readonly pollMinMs: number;
   readonly pollMaxMs: number;
-  /** Takes the page once there is room for it. */
   readonly accept: (page: ShardPage) => Promise<void>;
   readonly warn: (what: string) => void;
 };

@@ -1,4 +1,6 @@
 /** Rows out of data files, in order, by DuckDB. */
+import { readdir, rm } from "node:fs/promises";
+import { join } from "node:path";
 import type { DuckDBConnection } from "@duckdb/node-api";
 import { sqlText } from "../shared/duckdb.ts";
 import { VarveError } from "../shared/errors.ts";
@@ -128,11 +130,10 @@ export async function* scanFetched(
 ): AsyncGenerator<ChangeRow> {
   let held = fetched;
   try {
+    // Whatever reads the columns reads all of them before it gives anything: a hole that was read after all shows here.
     const names = [...ALWAYS, ...question.columns];
-    const select = `SELECT ${names.map((name) => COLUMN_SQL[name][1]).join(", ")} FROM`;
-    const rest = `WHERE ${whereSql(question.range, question.filter)} ORDER BY ${ORDER.join(", ")}`;
-    const open = () => firstChunk(scratch.connection, `${select} ${held.relation} ${rest}`);
-    // A sort reads all its input before it gives anything: a hole that was read after all shows here.
+    const open = async (): Promise<AsyncIterable<Columns>> =>
+      inOrder(scratch, files, `${held.relation} WHERE ${whereSql(question.range, question.filter)}`, names);
     const stream = await open()
       .catch(async (error: unknown) => {
         if (!held.partial) throw error;
@@ -159,13 +160,67 @@ export async function* scanFetched(
   }
 }
 
+/** Rows that are sorted at a time: DuckDB keeps them in memory. */
+const SORT_ROWS_MAX = 200_000;
+
+/**
+ * The rows of a relation in order. Where they are too many to sort at once they are first dealt out, in one pass, to
+ * slices of time on disk, each of which is not.
+ */
+async function inOrder(
+  scratch: Scratch,
+  files: readonly DataFile[],
+  relation: string,
+  names: readonly (keyof ChangeRow)[],
+): Promise<AsyncIterable<Columns>> {
+  const { connection } = scratch;
+  const sorted = (from: string): Promise<AsyncIterable<Columns>> =>
+    firstChunk(
+      connection,
+      `SELECT ${names.map((name) => COLUMN_SQL[name][1]).join(", ")} FROM ${from} ORDER BY ${ORDER.join(", ")}`,
+    );
+  const held = files.reduce((sum, file) => sum + file.totals.rows, 0);
+  if (held <= SORT_ROWS_MAX) return sorted(relation);
+  const answer = await connection.runAndReadAll(`SELECT count(*)::DOUBLE FROM ${relation}`);
+  const rows = answer.getRows()[0]?.[0] as number;
+  if (rows <= SORT_ROWS_MAX) return sorted(relation);
+
+  const slices = Math.ceil(rows / SORT_ROWS_MAX);
+  const shares = Array.from({ length: slices - 1 }, (_, index) => (index + 1) / slices);
+  const columns = [...new Set([...names.map((name) => COLUMN_SQL[name][0]), ...ORDER])];
+  const dir = scratch.newDir();
+  await connection.run(`SET VARIABLE bounds = (SELECT approx_quantile(changed_ms, [${shares.join(", ")}]) FROM ${relation});
+    SET partitioned_write_flush_threshold = ${SLICE_BUFFER_ROWS};
+    COPY (SELECT ${columns.join(", ")}, len(list_filter(getvariable('bounds'), lambda bound: bound < changed_ms)) AS slice FROM ${relation})
+    TO ${sqlText(dir)} (FORMAT parquet, COMPRESSION snappy, PARTITION_BY (slice), ROW_GROUP_SIZE ${SLICE_BUFFER_ROWS})`);
+  return (async function* () {
+    for (let slice = 0; slice < slices; slice += 1) {
+      const path = join(dir, `slice=${slice}`);
+      const { length } = await readdir(path).catch(() => []);
+      if (length > 0) yield* await sorted(`read_parquet(${sqlText(join(path, "*.parquet"))})`);
+      await rm(path, { recursive: true, force: true });
+    }
+  })();
+}
+
+const SLICE_BUFFER_ROWS = 20_000;
+
 function unreadable(files: readonly DataFile[], error: unknown): unknown {
   const [first] = files;
   if (first === undefined || !(error instanceof Error) || error instanceof VarveError) return error;
   const which = files.length === 1 ? first.path : `one of ${files.length} files from ${first.path} on`;
+  const why = error.message.split("\n", 1)[0] ?? "";
+  if (why.startsWith("Out of Memory")) {
+    return new VarveError(
+      "out_of_memory",
+      `${which} cannot be read within the reader's memory: ${why}`,
+      "Ask for less at a time: a shorter span, or one collection.",
+      error,
+    );
+  }
   return new VarveError(
     "file_damaged",
-    `${which} cannot be read: ${error.message.split("\n", 1)[0] ?? ""}`,
+    `${which} cannot be read: ${why}`,
     "`varve verify` lists every damaged file.",
     error,
   );

@@ -13,6 +13,7 @@ import type { DuckDBConnection } from "@duckdb/node-api";
 import { openDuckDB, sqlText } from "../shared/duckdb.ts";
 import { VarveError } from "../shared/errors.ts";
 import type { DataFile } from "../shared/snapshot.ts";
+import { turnstile } from "../shared/turnstile.ts";
 import type { ObjectStore } from "../shared/store.ts";
 import type { ByteRange, Chunk } from "./footer.ts";
 import { bytesOf, rangesToFetch, rowGroupsFor } from "./footer.ts";
@@ -47,6 +48,8 @@ export type Scratch = {
   /** Fetches one file whole; null when it is not in the store. It is deleted by `close`. */
   readonly read: (file: DataFile, signal?: AbortSignal) => Promise<ReadFile | null>;
   readonly counts: ReadCounts;
+  /** The path of a folder that is not there yet; `close` deletes it. */
+  readonly newDir: () => string;
   readonly close: () => Promise<void>;
 };
 export type FetchedFiles = {
@@ -175,6 +178,7 @@ export async function openScratch(store: ObjectStore, threads = 1): Promise<Scra
   return {
     connection,
     counts,
+    newDir: () => join(dir, `slices-${(next += 1)}`),
     read: async (file, signal) => {
       counts.files += 1;
       return readWhole(file, signal);
@@ -212,26 +216,6 @@ const damaged = (file: DataFile): VarveError =>
     `${file.path} does not end as a Parquet file does.`,
     "It was truncated or overwritten. `varve verify` lists every damaged file.",
   );
-
-/** Lets a bounded number work at a time. */
-function turnstile(most: number): <T>(work: () => Promise<T>) => Promise<T> {
-  let working = 0;
-  const waiting: (() => void)[] = [];
-  return async (work) => {
-    if (working >= most) {
-      await new Promise<void>((resolve) => {
-        waiting.push(resolve);
-      });
-    } else working += 1;
-    try {
-      return await work();
-    } finally {
-      const next = waiting.shift();
-      if (next === undefined) working -= 1;
-      else next();
-    }
-  };
-}
 
 async function withFile<T>(path: string, work: (handle: FileHandle) => Promise<T>): Promise<T> {
   const handle = await open(path, "w+");

@@ -62,7 +62,7 @@ export const cost: Command = {
   },
 };
 
-function givenWorkload(options: Options): CostArguments["given"] {
+export function givenWorkload(options: Options): CostArguments["given"] {
   const quantityOf = (name: string) => quantity(options.text(name), name);
   const number = (name: string) => (options.text(name) === undefined ? undefined : options.number(name, 0));
   const days = options.text("retention-days")?.split("-");

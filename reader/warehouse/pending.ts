@@ -21,10 +21,14 @@ export type Entry = {
 
 const LOG_STATE = z.object({ watermarkMs: z.number(), committed: z.object({ rows: z.number() }) });
 
-/** Entries above `after` (-1: all). Throws `behind_retention` when the next one is gone. */
+/**
+ * Entries above `after` (-1: all). Throws `behind_retention` when the next one is gone.
+ * @param tip a version that the log is known to have reached
+ */
 export async function* entriesAfter(
   store: ObjectStore,
   after: number,
+  tip: number,
   signal?: AbortSignal,
 ): AsyncGenerator<Entry> {
   const versions: number[] = [];
@@ -34,6 +38,7 @@ export async function* entriesAfter(
     if (parsed?.kind === "commit" && parsed.version > after) versions.push(parsed.version);
   }
   let expected = after + 1;
+  if (versions.length === 0 && after < tip) throw behindRetention(`entry ${expected} of the log`);
   for (let start = 0; start < versions.length; start += READS_IN_FLIGHT) {
     const some = versions.slice(start, start + READS_IN_FLIGHT);
     const commits = await Promise.all(some.map((version) => readCommit(store, version, signal)));

@@ -84,6 +84,7 @@ export async function stage(
   state: WarehouseState,
   limits: StageLimits,
   memo: PathMemo,
+  checked = false,
 ): Promise<Staged> {
   const files = `read_parquet([${paths.map(sqlText).join(", ")}], filename = true, file_row_number = true)`;
   const planner: Planner = {
@@ -97,8 +98,17 @@ export async function stage(
   };
   await keep(scratch, files, where);
   const { groups, deletes, counts } = await route(scratch, planner, limits);
-  await scratch.run(itemSql(files));
-  for (const group of groups) await stageGroup(scratch, group, planner, limits, memo);
+  await scratch.run(itemSql(files, checked));
+  try {
+    for (const group of groups) await stageGroup(scratch, group, planner, limits, memo, checked);
+  } catch (error) {
+    // Whoever else writes to the table may put anything there. It is rare, and the check is a parse: so only now.
+    const isJsonError =
+      error instanceof SyntaxError || (error instanceof Error && /malformed json/i.test(error.message));
+    if (checked || !isJsonError) throw error;
+    memo.clear();
+    return stage(scratch, paths, where, state, limits, memo, true);
+  }
   return {
     scratch,
     names: planner.names,
@@ -141,10 +151,11 @@ const KEPT = `SELECT * FROM (
   WHERE kind = 'object' OR (op <> 'delete' AND ord > gone)
   QUALIFY row_number() OVER (PARTITION BY key ORDER BY CASE WHEN kind = 'object' THEN -ord ELSE ord END) = 1`;
 
-/** Table `item`: what is kept, whole, by group. */
-const itemSql = (files: string): string => `
+/** Table `item`: what is kept, whole, by group. `checked`: an image that is not JSON stands apart, as `broken`. */
+const itemSql = (files: string, checked: boolean): string => `
   CREATE OR REPLACE TABLE item AS
-  SELECT k.ord, k.g, p.id, p.user_id, p.anonymous_id, p.event, p.event_at, p.changed_at, p.image
+  SELECT k.ord, k.g, p.id, p.user_id, p.anonymous_id, p.event, p.event_at, p.changed_at,
+    ${checked ? "CASE WHEN json_valid(p.image) THEN p.image END AS image, CASE WHEN NOT json_valid(p.image) THEN p.image END AS broken" : "p.image"}
   FROM ${files} AS p JOIN (
     SELECT kept.filename, kept.n, kept.ord, route.g FROM kept JOIN route
     ON kept.kind = route.kind AND kept.source = route.source AND kept.collection = route.collection
@@ -300,6 +311,7 @@ async function stageGroup(
   planner: Planner,
   limits: StageLimits,
   memo: PathMemo,
+  checked: boolean,
 ): Promise<void> {
   const targets = targetsOf(group);
   const primary = targets.at(-1);
@@ -307,6 +319,8 @@ async function stageGroup(
     await noTable(scratch, group, planner);
     if (primary === undefined) return;
   }
+  if (checked)
+    await discardWhole(scratch, group, primary.name, "broken", "true", "the image is not JSON", planner);
   const discovered = await discover(scratch, group, primary, planner, limits, memo);
   const texts = await textsOf(scratch, targets, discovered.list, planner);
   const relation = `x_${group.id}`;
@@ -337,6 +351,7 @@ async function stageGroup(
       scratch,
       group,
       primary.name,
+      "image",
       discovered.partial,
       "the table has no room for more columns",
       planner,
@@ -477,7 +492,15 @@ async function addDiscards(
 /** Rows of an event or collection for which the source has no room. */
 async function noTable(scratch: DuckDBConnection, group: Group, planner: Planner): Promise<void> {
   const name = { schema: group.schema, table: group.event ?? group.name };
-  await discardWhole(scratch, group, name, "true", "the source has no room for more tables", planner);
+  await discardWhole(
+    scratch,
+    group,
+    name,
+    "image",
+    "true",
+    "the source has no room for more tables",
+    planner,
+  );
 }
 
 /** Images that hold what has no place go to the discards whole, once a row. */
@@ -485,13 +508,14 @@ async function discardWhole(
   scratch: DuckDBConnection,
   group: Group,
   table: TableName,
+  value: "image" | "broken",
   condition: string,
   reason: string,
   planner: Planner,
 ): Promise<void> {
   const relation = `whole_${group.id}_${planner.discarded}`;
   await scratch.run(
-    `CREATE OR REPLACE TABLE ${relation} AS SELECT id, image AS d0, ${sqlText(reason)} AS r0, changed_at AS t0
+    `CREATE OR REPLACE TABLE ${relation} AS SELECT id, ${value} AS d0, ${sqlText(reason)} AS r0, changed_at AS t0
      FROM item WHERE g = ${group.id} AND (${condition})`,
   );
   await addDiscards(scratch, [{ column: "*", table }], relation, planner);

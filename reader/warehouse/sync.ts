@@ -116,6 +116,7 @@ class Syncer {
   readonly #memo: PathMemo = new Map();
   #state: WarehouseState;
   #changelog = "";
+  #tip = -1;
   #counts = NO_COUNTS;
   #rows = 0;
   #rowsTotal: number | null = null;
@@ -148,6 +149,7 @@ class Syncer {
   async run(snapshot: Snapshot): Promise<void> {
     const { follow, fromSnapshot, signal, clock, pollMs } = this.#options;
     this.#changelog = snapshot.metaData.id;
+    this.#tip = snapshot.version;
     checkCursor(this.#state.cursor, snapshot, this.#warehouse.address);
     if (fromSnapshot) await this.#catchUp(snapshot);
     this.#rowsTotal = this.#rows + snapshot.log.committed.rows - this.#cursor().rows;
@@ -179,7 +181,7 @@ class Syncer {
       again = false;
       let batch: Entry[] = [];
       let [rows, bytes] = [0, 0];
-      for await (const entry of entriesAfter(this.#store, this.#cursor().version, signal)) {
+      for await (const entry of entriesAfter(this.#store, this.#cursor().version, this.#tip, signal)) {
         batch.push(entry);
         for (const file of entry.files) {
           rows += file.totals.rows;

@@ -150,7 +150,12 @@ const allowed = (name: string): string[] =>
 test.each([
   { who: "EdgeUser", entries: ["edge/worker.ts"] },
   { who: "CompactorRole", entries: ["compactor/main.ts", "compactor/thread.ts"] },
-  { who: "OperatorPolicy", entries: ["cli/verify.ts", "cli/doctor.ts", "cli/forget.ts", "cli/cost.ts"] },
+  {
+    who: "OperatorPolicy",
+    entries: ["verify", "doctor", "forget", "cost", "bootstrap", "vacuum", "status", "sync"].map(
+      (name) => `cli/${name}.ts`,
+    ),
+  },
 ])("$who may do exactly what its code calls", ({ who, entries }) => {
   expect(allowed(who)).toEqual([...actionsCalled(programOf(...entries))].toSorted());
 });

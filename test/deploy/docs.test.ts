@@ -1,11 +1,16 @@
 /** The documentation: that its links lead somewhere, and that what it names is there. */
-import { existsSync, readFileSync, readdirSync } from "node:fs";
+import { execFile } from "node:child_process";
+import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
+import { promisify } from "node:util";
 import { expect, test } from "vitest";
 import { parse } from "yaml";
+import { COMMANDS } from "../../cli/commands.ts";
 import { ROOT } from "./imports.ts";
 import { readTemplate } from "./template.ts";
 
+const run = promisify(execFile);
 const PAGES = [
   "README.md",
   "CONTRIBUTING.md",
@@ -58,6 +63,35 @@ test("the stacks are given parameters that they have", () => {
         const names = Object.keys(readTemplate(file).Parameters);
         for (const [name] of given.matchAll(/\w+(?==)/g)) expect(names).toContain(name);
       }
+});
+
+test("every command and option in the pages is one that there is", () => {
+  for (const page of PAGES)
+    for (const [, line = ""] of read(page).matchAll(/\bvarve (?:-- )?([a-z]+(?: [^\n`|#;]*)?)/g)) {
+      const [name = "", ...words] = line.replace(/^-- /, "").split(/\s+/);
+      const command = COMMANDS.find((one) => one.name === name);
+      const options = words
+        .filter((word) => /^--[a-z]/.test(word))
+        .map((word) => word.slice(2).replace(/\W+$/, ""));
+      if (options.length === 0 && command === undefined) continue;
+      expect(command?.name, `${page}: varve ${line}`).toBe(name);
+      for (const option of options)
+        expect(Object.keys(command?.options ?? {}), `${page}: varve ${line}`).toContain(option);
+    }
+});
+
+test("cost's examples run", async () => {
+  const [code = ""] = shell("docs/cost.md");
+  const [, line = ""] = /varve -- cost (.*--plot \S+)/.exec(code) ?? [];
+  const plot = join(mkdtempSync(join(tmpdir(), "varve-docs-")), "cost.svg");
+  const words = line.replace("cost.svg", plot).split(" ");
+  const { stdout } = await run(process.execPath, [join(ROOT, "cli/main.ts"), "cost", ...words]);
+  for (const name of ["GSI", "Bigtable", "Firehose", "incremental exports", "Varve on S3", "Varve on R2"])
+    expect(stdout).toContain(name);
+  expect(readFileSync(plot, "utf8"), "docs/cost.svg is not what the example draws").toBe(
+    read("docs/cost.svg"),
+  );
+  rmSync(dirname(plot), { recursive: true });
 });
 
 test("the queues and bindings that the pages make are those of wrangler.toml", () => {

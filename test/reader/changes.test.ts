@@ -218,6 +218,37 @@ test("since a time that retention has taken is refused, and from there on is not
   }
 });
 
+test("more rows than are sorted at a time come in order all the same, each once", async () => {
+  const many = memoryStore();
+  const some = await layDown(many, T0);
+  try {
+    const count = 420_000;
+    await some.commitQuery({
+      count,
+      watermarkMs: T0 + 299_000,
+      columns: {
+        // Far from even: half of them at one moment.
+        changedMs: `${T0 + 1} + CASE WHEN i % 2 = 0 THEN 1000 ELSE i % 200000 END`,
+        collection: "'users'",
+        id: "hash(i)::VARCHAR",
+        image: "'{}'",
+      },
+    });
+    const changelog = await open(many);
+    const { rows } = await changelog.changesSince(time(0), { columns: [] });
+    let [given, before] = [0, ""];
+    for await (const { changedMs, seq } of rows) {
+      const place = `${changedMs} ${seq}`;
+      if (place <= before) throw new Error(`${place} after ${before}`);
+      before = place;
+      given += 1;
+    }
+    expect(given).toBe(count);
+  } finally {
+    await some.close();
+  }
+});
+
 test("of a large file it reads the row groups and columns that are needed, and gives the same rows", async () => {
   const home = await mkdtemp(join(tmpdir(), "varve-large-"));
   const large = countingStore(openDirectoryStore(home));

@@ -104,10 +104,15 @@ export async function settle(dataDir: string): Promise<void> {
   const store = openTargetStore(targetEnvironment({}, dataDir));
   const nowMs = Date.now();
   try {
-    const changelog = await openChangelog(store);
     for (let attempt = 0; attempt < 600; attempt += 1) {
-      const { log } = await changelog.snapshot();
-      if (log.watermarkMs > nowMs) return;
+      // A part that was just killed may not be back yet.
+      const watermarkMs = await openChangelog(store)
+        .then((changelog) => changelog.snapshot())
+        .then(
+          ({ log }) => log.watermarkMs,
+          () => 0,
+        );
+      if (watermarkMs > nowMs) return;
       await pause(100);
     }
     raise(`the watermark did not pass ${nowMs} in a minute`);

@@ -1,11 +1,10 @@
 /** Both warehouses against a changelog made to order: what a row becomes, and what cannot happen to it. */
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { commitKey } from "../../../shared/keys.ts";
 import { SYNC_LIMITS } from "../../../reader/warehouse/sync.ts";
-import type { TestPostgres } from "../../support/postgres.ts";
-import { startPostgres } from "../../support/postgres.ts";
+import type { TestPostgres } from "../../../bench/postgres.ts";
+import { startPostgres } from "../../../bench/postgres.ts";
 import type { World } from "./world.ts";
-import { KINDS, makeWorld, object, track } from "./world.ts";
+import { KINDS, makeWorld, merge, object, track, trim } from "./world.ts";
 
 let postgres: TestPostgres;
 beforeAll(async () => {
@@ -289,13 +288,63 @@ describe.each(KINDS)("%s", (kind) => {
     await world.log.commit([track("m2", "Seen", { n: 2 }), object("users", "u1", { v: 2 })]);
     await world.log.commit([track("m3", "Seen", { n: 3 }), object("users", "u2", { v: 3 }, "insert")]);
     await world.log.commit([object("users", "u2", {}, "delete")]);
-    const entry = await world.store.get(commitKey(2));
-    await world.store.delete(commitKey(2));
-    // The log is read from its start here, so that the entry stands in for one that a checkpoint covers.
-    const forSnapshot = { ...world.store, get: world.store.get };
-    expect(entry).not.toBeNull();
-    expect(forSnapshot).toBeDefined();
-    await expect(world.sync()).rejects.toThrow(/version|retention/);
+    await trim(world);
+    await expect(world.sync()).rejects.toMatchObject({ code: "behind_retention" });
+    expect(await count("shop.seen")).toBe(1);
+    const done = await world.sync({ fromSnapshot: true, limits: { ...SYNC_LIMITS, rowsMax: 1 } });
+    expect(done.cursor.version).toBe(world.log.snapshot().version);
+    expect(await world.query("SELECT id, n FROM shop.seen ORDER BY id")).toEqual([
+      { id: "m1", n: 1 },
+      { id: "m2", n: 2 },
+      { id: "m3", n: 3 },
+    ]);
+    expect(await world.query("SELECT id, v FROM shop.users")).toEqual([{ id: "u1", v: 2 }]);
+    await world.log.commit([track("m4", "Seen", { n: 4 })]);
+    await world.sync();
+    expect(await count("shop.seen")).toBe(4);
+  });
+
+  test("a new warehouse begins with the live files, when the log no longer reaches back", async () => {
+    await world.log.commit([track("m1", "Seen", {}), track("m2", "Seen", {})]);
+    await world.log.commit([track("m3", "Seen", {})]);
+    await trim(world);
+    const done = await world.sync();
+    expect(done.cursor.version).toBe(world.log.snapshot().version);
+    expect(await count("shop.tracks")).toBe(3);
+  });
+
+  test("merges are passed over; a file that was merged away and deleted is behind retention", async () => {
+    await world.log.commit([track("m1", "Seen", {})]);
+    await world.sync();
+    await world.log.commit([track("m2", "Seen", {})]);
+    const old = await merge(world);
+    await expect(world.sync()).resolves.toMatchObject({ counts: { events: 1 } });
+    await world.log.commit([track("m3", "Seen", {})]);
+    const newer = await merge(world);
+    for (const path of [...old, ...newer]) await world.store.delete(path);
+    await expect(world.sync()).rejects.toMatchObject({ code: "behind_retention" });
+    await world.sync({ fromSnapshot: true });
+    expect(await count("shop.tracks")).toBe(3);
+  });
+
+  test("another changelog, and a log that went back, are refused", async () => {
+    await world.log.commit([track("m1", "Seen", {})]);
+    await world.sync();
+    const cursor = "_varve_sync";
+    await world.query(`UPDATE ${cursor} SET version = 99`);
+    await expect(world.sync()).rejects.toMatchObject({ code: "ahead_of_log" });
+    await world.query(`UPDATE ${cursor} SET changelog = 'other'`);
+    await expect(world.sync()).rejects.toMatchObject({ code: "other_changelog" });
+  });
+
+  test("an image that is not JSON is discarded whole, and stops nothing", async () => {
+    await world.log.commit([track("m1", "Seen", { n: 1 }), { ...track("m2", "Seen", {}), image: "{broken" }]);
+    const done = await world.sync();
+    expect(done.counts).toMatchObject({ events: 2, discarded: 1 });
+    expect(await world.query("SELECT id, column_name, column_value, reason FROM shop.discards")).toEqual([
+      { id: "m2", column_name: "*", column_value: "{broken", reason: "the image is not JSON" },
+    ]);
+    expect(await count("shop.seen")).toBe(2);
   });
 
   test("a full table and a full source discard, and nothing is lost", async () => {

