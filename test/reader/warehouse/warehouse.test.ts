@@ -1,10 +1,13 @@
 /** Both warehouses against a changelog made to order: what a row becomes, and what cannot happen to it. */
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { safeName } from "../../../reader/warehouse/names.ts";
 import { SYNC_LIMITS } from "../../../reader/warehouse/sync.ts";
 import type { TestPostgres } from "../../../bench/postgres.ts";
 import { startPostgres } from "../../../bench/postgres.ts";
 import type { World } from "./world.ts";
-import { KINDS, makeWorld, merge, object, track, trim } from "./world.ts";
+import { KINDS, makeWorld, merge, object, queryPostgres, track, trim } from "./world.ts";
 
 let postgres: TestPostgres;
 beforeAll(async () => {
@@ -12,6 +15,15 @@ beforeAll(async () => {
 });
 afterAll(async () => {
   await postgres.stop();
+});
+
+test("every word that PostgreSQL reserves is known", async () => {
+  const words = await queryPostgres(
+    await postgres.database(),
+    "SELECT word FROM pg_get_keywords() WHERE catcode IN ('R', 'T')",
+  );
+  expect(words.length).toBeGreaterThan(90);
+  for (const { word } of words) expect(safeName(String(word))).toBe(`_${String(word)}`);
 });
 
 describe.each(KINDS)("%s", (kind) => {
@@ -345,6 +357,19 @@ describe.each(KINDS)("%s", (kind) => {
       { id: "m2", column_name: "*", column_value: "{broken", reason: "the image is not JSON" },
     ]);
     expect(await count("shop.seen")).toBe(2);
+  });
+
+  test("the questions of docs/warehouses.md", async () => {
+    const page = readFileSync(join(import.meta.dirname, "../../../docs/warehouses.md"), "utf8");
+    const questions = [...page.matchAll(/```sql\n([^`]+)```/g)].map(([, sql]) => String(sql));
+    expect(questions).toHaveLength(3);
+    await world.log.commit([
+      track("m1", "Order Completed", {}, { timestamp: "2026-11-23T09:00:00Z" }),
+      track("m2", "Order Completed", {}),
+    ]);
+    await world.sync();
+    const answers = await Promise.all(questions.map((sql) => world.query(sql)));
+    expect(answers.map((rows) => rows.length)).toEqual([1, 2, 0]);
   });
 
   test("a full table and a full source discard, and nothing is lost", async () => {

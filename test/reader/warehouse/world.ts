@@ -157,8 +157,8 @@ export async function merge({ store, log }: World): Promise<readonly string[]> {
   const actions: Action[] = [];
   for (const { path, add } of files) {
     const copy = path.replace(".parquet", "m.parquet");
-    const object = await store.get(path);
-    if (object !== null) await store.put(copy, object.body, { kind: "always" });
+    const file = await store.get(path);
+    if (file !== null) await store.put(copy, file.body, { kind: "always" });
     actions.push({ remove: { path, deletionTimestamp: nowMs, dataChange: false } });
     actions.push({ add: { ...add, path: copy, dataChange: false } });
   }
