@@ -1,4 +1,4 @@
-/** `npm run bench [-- edge | compactor | freshness | since] [--json]`: measures, and never fails on a timing. */
+/** `npm run bench [-- edge | compactor | shards | freshness | since] [--json]`: measures, and never fails on a timing. */
 import { parseArgs } from "node:util";
 import { describeError } from "../shared/errors.ts";
 import type { BenchRow } from "./report.ts";
@@ -20,6 +20,7 @@ const BENCHES: Readonly<Record<string, () => Promise<Bench>>> = {
     };
   },
   compactor: async () => (await import("./compactor.ts")).benchCompactor,
+  shards: async () => (await import("./shards.ts")).benchShards,
   freshness: async () => (await import("./freshness.ts")).benchFreshness,
   since: async () => (await import("./since.ts")).benchSince,
 };
