@@ -1,10 +1,14 @@
-/** The canned stream, in a process of its own: one closed shard, served over the wire protocol of DynamoDB Streams. */
+/** The canned stream, in a process of its own: closed shards, served over the wire protocol of DynamoDB Streams. */
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { PAGE_RECORDS, SHARD, cannedPages } from "./canned.ts";
 
 const ARN = "arn:aws:dynamodb:eu-north-1:000000000000:table/bench/stream/2026-11-23T00:00:00.000";
 
+/** Several shards give the same answers, under names of their own. */
+const shards = Array.from({ length: Number(process.argv[3] ?? 1) }, (_, index) =>
+  index === 0 ? SHARD : `${SHARD}-${index}`,
+);
 const pages = cannedPages(Number(process.argv[2] ?? 1), Date.now()).map((page) => Buffer.from(page));
 
 type Call = { readonly ShardIterator?: string };
@@ -24,7 +28,10 @@ function answer(operation: string, call: Call): Buffer | string {
         StreamDescription: {
           StreamArn: ARN,
           StreamStatus: "ENABLED",
-          Shards: [{ ShardId: SHARD, SequenceNumberRange: { StartingSequenceNumber: "1" } }],
+          Shards: shards.map((shard) => ({
+            ShardId: shard,
+            SequenceNumberRange: { StartingSequenceNumber: "1" },
+          })),
         },
       });
     case "GetShardIterator":

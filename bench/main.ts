@@ -1,4 +1,7 @@
-/** `npm run bench [-- edge | compactor | freshness | since | sync] [--json]`: measures, and never fails on a timing. */
+/**
+ * `npm run bench [-- edge [--load] | compactor | threads | shards | levels | growth | freshness | since | sync] [--json]`:
+ * measures, and never fails on a timing.
+ */
 import { parseArgs } from "node:util";
 import { describeError } from "../shared/errors.ts";
 import type { BenchRow } from "./report.ts";
@@ -13,13 +16,15 @@ const BENCHES: Readonly<Record<string, () => Promise<Bench>>> = {
       import("./edge-load.ts"),
     ]);
     return async (progress) => {
-      progress("a core's work, half a minute");
-      const rows = await benchEdge();
-      progress("load, half a minute");
-      return [...rows, ...(await benchEdgeLoad())];
+      progress(load ? "load, half a minute" : "a core's work, half a minute");
+      return load ? benchEdgeLoad() : benchEdge();
     };
   },
   compactor: async () => (await import("./compactor.ts")).benchCompactor,
+  threads: async () => (await import("./threads.ts")).benchThreads,
+  levels: async () => (await import("./levels.ts")).benchLevels,
+  growth: async () => (await import("./growth.ts")).benchGrowth,
+  shards: async () => (await import("./shards.ts")).benchShards,
   freshness: async () => (await import("./freshness.ts")).benchFreshness,
   since: async () => (await import("./since.ts")).benchSince,
   sync: async () => (await import("./sync.ts")).benchSync,
@@ -30,26 +35,30 @@ function misuse(what: string): never {
   process.exit(2);
 }
 
-function argumentsOf(argv: string[]): { readonly names: readonly string[]; readonly json: boolean } {
+function argumentsOf(argv: string[]): {
+  readonly names: readonly string[];
+  readonly json: boolean;
+  readonly load: boolean;
+} {
   try {
     const { values, positionals } = parseArgs({
       args: argv,
-      options: { json: { type: "boolean" } },
+      options: { json: { type: "boolean" }, load: { type: "boolean" } },
       allowPositionals: true,
     });
-    return { names: positionals, json: values.json === true };
+    return { names: positionals, json: values.json === true, load: values.load === true };
   } catch (error) {
     return misuse(error instanceof Error ? error.message : String(error));
   }
 }
 
-const { names, json } = argumentsOf(process.argv.slice(2));
+const { names, json, load } = argumentsOf(process.argv.slice(2));
 for (const name of names) if (!(name in BENCHES)) misuse(`there is no bench ${JSON.stringify(name)}`);
 try {
   const rows: BenchRow[] = [];
-  for (const [name, load] of Object.entries(BENCHES)) {
+  for (const [name, open] of Object.entries(BENCHES)) {
     if (names.length > 0 && !names.includes(name)) continue;
-    const bench = await load();
+    const bench = await open();
     const measured = await bench((what) => console.error(`${name}: ${what}`));
     if (json) for (const row of measured) console.log(rowJson(row));
     rows.push(...measured);

@@ -160,7 +160,8 @@ async function runLanes(deps: CompactorDeps, opened: Snapshot, signal: AbortSign
     /** Tries once: what fails is done again in its turn. */
     const impatient: Patience = { ...patience, persist: (_, work) => work() };
     const commit: CommitBeside = (plan) => tip.exclusively(() => tip.commit(impatient, plan));
-    const beside = { snapshot: tip.snapshot, owns: membership.owns, commit, signal: stopping.signal };
+    const { snapshot, forgetRemoved } = tip;
+    const beside = { snapshot, forgetRemoved, owns: membership.owns, commit, signal: stopping.signal };
     while (!stopping.signal.aborted) {
       await quietly(deps.log, "upkeep", () => deps.upkeep.run(beside));
       if (deps.merger !== null)
@@ -220,6 +221,7 @@ export type CommitBeside = (plan: Planner) => Promise<CommitResult>;
 
 type Tip = {
   readonly snapshot: () => Snapshot;
+  readonly forgetRemoved: (beforeMs: number) => void;
   /** One at a time: within a process nobody conflicts with itself. */
   readonly exclusively: <T>(work: () => Promise<T>) => Promise<T>;
   /** Applies what others have committed. */
@@ -288,6 +290,10 @@ function openTip(deps: CompactorDeps, opened: Snapshot): Tip {
   };
   return {
     snapshot: () => snapshot,
+    forgetRemoved: (beforeMs) => {
+      const removed = [...snapshot.removed].filter(([, removedMs]) => removedMs >= beforeMs);
+      snapshot = { ...snapshot, removed: new Map(removed) };
+    },
     exclusively,
     catchUp,
     commit,

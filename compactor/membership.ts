@@ -2,15 +2,18 @@
  * Which workers are alive, and which of them a shard belongs to.
  *
  * A worker shows that it lives by putting `workers/<id>.json` anew every few seconds. Others take it for alive
- * while they see its time of writing change, by their own clocks: so no clock need agree with another. Ownership
- * is by rendezvous hashing and only saves work: two workers that read the same shard are settled by the commit.
+ * while the store's time for it is little older than for their own of the same listing: so no clock need agree
+ * with another, and a worker that has just started knows at once who is dead. Ownership is by rendezvous hashing
+ * and only saves work: two workers that read the same shard are settled by the commit.
  */
 import type { Clock } from "../shared/clock.ts";
 import { WORKERS_DIR, workerKey } from "../shared/keys.ts";
-import type { ObjectStore } from "../shared/store.ts";
+import type { ListedObject, ObjectStore } from "../shared/store.ts";
 
 export const HEARTBEAT_MS = 8_000;
-const DEAD_AFTER_MS = 20_000;
+/** Two heartbeats, so that the shards of a worker that dies have another within half a minute. */
+const DEAD_AFTER_MS = 2 * HEARTBEAT_MS + 1_000;
+const FORGET_AFTER_MS = 10 * DEAD_AFTER_MS;
 
 /** FNV-1a, 32 bits: spreads names evenly; not for adversaries. */
 function hash(text: string): number {
@@ -33,8 +36,6 @@ export function ownerOf(name: string, workers: Iterable<string>): string | null 
   return owner;
 }
 
-type Seen = { readonly modifiedMs: number; readonly changedAtMs: number };
-
 export type Membership = {
   /** Puts this worker's sign of life, and looks for the others'. */
   readonly beat: (signal: AbortSignal) => Promise<void>;
@@ -45,25 +46,20 @@ export type Membership = {
 };
 
 export function openMembership(store: ObjectStore, clock: Clock, id: string): Membership {
-  const seen = new Map<string, Seen>();
   let live: readonly string[] = [id];
   return {
     beat: async (signal) => {
-      const nowMs = clock.nowMs();
-      const body = new TextEncoder().encode(JSON.stringify({ beatMs: nowMs }));
+      const body = new TextEncoder().encode(JSON.stringify({ beatMs: clock.nowMs() }));
       await store.put(workerKey(id), body, { kind: "always" }, signal);
-      const listed = new Set<string>();
-      for await (const { key, modifiedMs } of store.list(WORKERS_DIR, undefined, signal)) {
-        listed.add(key);
-        if (seen.get(key)?.modifiedMs !== modifiedMs) seen.set(key, { modifiedMs, changedAtMs: nowMs });
-        else if (nowMs - (seen.get(key)?.changedAtMs ?? nowMs) > DEAD_AFTER_MS * 10)
-          await store.delete(key, signal);
-      }
-      for (const key of seen.keys()) if (!listed.has(key)) seen.delete(key);
-      const others = [...seen]
-        .filter(([key, { changedAtMs }]) => key !== workerKey(id) && nowMs - changedAtMs <= DEAD_AFTER_MS)
-        .map(([key]) => key.slice(WORKERS_DIR.length, -".json".length));
-      live = [id, ...others];
+      const listed = await Array.fromAsync(store.list(WORKERS_DIR, undefined, signal));
+      const mine = listed.find(({ key }) => key === workerKey(id));
+      if (mine === undefined) return;
+      const silentMs = ({ modifiedMs }: ListedObject): number => mine.modifiedMs - modifiedMs;
+      live = listed
+        .filter((worker) => silentMs(worker) <= DEAD_AFTER_MS)
+        .map(({ key }) => key.slice(WORKERS_DIR.length, -".json".length));
+      for (const worker of listed)
+        if (silentMs(worker) > FORGET_AFTER_MS) await store.delete(worker.key, signal);
     },
     leave: (signal) => store.delete(workerKey(id), signal),
     workers: () => live,

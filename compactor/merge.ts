@@ -24,6 +24,8 @@ export type Beside = {
   readonly snapshot: () => Snapshot;
   readonly owns: (name: string) => boolean;
   readonly commit: CommitBeside;
+  /** Drops from memory what was removed before this time: nothing asks for it any more. */
+  readonly forgetRemoved: (beforeMs: number) => void;
   readonly signal: AbortSignal;
 };
 

@@ -30,14 +30,13 @@ export function openUpkeep(deps: UpkeepDeps): Upkeep {
   let checkpointVersion: number | null = null;
   let cleanedMs = clock.nowMs();
 
-  const checkpoint = async ({ snapshot, signal }: Beside): Promise<void> => {
+  const checkpoint = async ({ snapshot, forgetRemoved, signal }: Beside): Promise<void> => {
     checkpointVersion ??= (await readLastCheckpoint(store, signal))?.version ?? -1;
     const tip = snapshot();
     if (tip.version - checkpointVersion < CHECKPOINT_EVERY) return;
-    await writeCheckpoint(store, tip, {
-      forgetBeforeMs: clock.nowMs() - deps.logRetentionMs - ORPHAN_AGE_MS,
-      signal,
-    });
+    const forgetBeforeMs = clock.nowMs() - deps.logRetentionMs - ORPHAN_AGE_MS;
+    await writeCheckpoint(store, tip, { forgetBeforeMs, signal });
+    forgetRemoved(forgetBeforeMs);
     checkpointVersion = tip.version;
     log.info("checkpoint", { version: tip.version, files: tip.files.size, shards: tip.shards.size });
   };

@@ -202,10 +202,11 @@ export function applyCommit(before: Snapshot | null, commit: Commit): Applied {
     broken(1, `version ${version} follows ${before === null ? "nothing" : before.version}`);
   }
 
-  const files = new Map(before?.files);
-  const removed = new Map(before?.removed);
-  const shards = new Map(before?.shards);
-  const gaps = new Map(before?.gaps);
+  // Copied only when this commit touches them: most touch few.
+  const files = lazyCopy(before?.files);
+  const removed = lazyCopy(before?.removed);
+  const shards = lazyCopy(before?.shards);
+  const gaps = lazyCopy(before?.gaps);
   let protocol = before?.protocol ?? { minReaderVersion: 0, minWriterVersion: 0 };
   let metaData = before?.metaData;
   let log = before?.log ?? EMPTY_LOG;
@@ -221,8 +222,9 @@ export function applyCommit(before: Snapshot | null, commit: Commit): Applied {
         broken(5, `${action.add.path} carries no level, window, row count or set checksum`);
         continue;
       }
-      if (files.has(file.path) || removed.has(file.path)) broken(6, `${file.path} is added a second time`);
-      files.set(file.path, file);
+      if (files.now().has(file.path) || removed.now().has(file.path))
+        broken(6, `${file.path} is added a second time`);
+      files.own().set(file.path, file);
       live = addTotals(live, file.totals);
       if (!action.add.dataChange) continue;
       committed = addTotals(committed, file.totals);
@@ -234,13 +236,13 @@ export function applyCommit(before: Snapshot | null, commit: Commit): Applied {
         );
       }
     } else if ("remove" in action) {
-      const file = files.get(action.remove.path);
+      const file = files.now().get(action.remove.path);
       if (file === undefined) {
         broken(6, `${action.remove.path} is removed, but is not a live file`);
         continue;
       }
-      files.delete(file.path);
-      removed.set(file.path, action.remove.deletionTimestamp ?? commit.info.timestamp);
+      files.own().delete(file.path);
+      removed.own().set(file.path, action.remove.deletionTimestamp ?? commit.info.timestamp);
       live = subtractTotals(live, file.totals);
     } else if ("domainMetadata" in action) {
       const { domain, configuration } = action.domainMetadata;
@@ -251,8 +253,8 @@ export function applyCommit(before: Snapshot | null, commit: Commit): Applied {
       } else if (domain.startsWith(SHARD_DOMAIN)) {
         const shard = domain.slice(SHARD_DOMAIN.length);
         if (action.domainMetadata.removed) {
-          if (shards.get(shard)?.done !== true) broken(2, `${shard} is forgotten before it is done`);
-          shards.delete(shard);
+          if (shards.now().get(shard)?.done !== true) broken(2, `${shard} is forgotten before it is done`);
+          shards.own().delete(shard);
           continue;
         }
         const next = parsePosition(configuration);
@@ -260,26 +262,26 @@ export function applyCommit(before: Snapshot | null, commit: Commit): Applied {
           broken(2, `the position of ${shard} cannot be read`);
           continue;
         }
-        for (const what of checkMove(shards.get(shard), next)) broken(2, `${shard}: ${what}`);
-        shards.set(shard, next);
+        for (const what of checkMove(shards.now().get(shard), next)) broken(2, `${shard}: ${what}`);
+        shards.own().set(shard, next);
       } else if (domain.startsWith(GAP_DOMAIN)) {
         const gap = parseJson(GAP, configuration);
         if (gap === null) broken(2, `gap ${domain} cannot be read`);
-        else gaps.set(domain.slice(GAP_DOMAIN.length), gap);
+        else gaps.own().set(domain.slice(GAP_DOMAIN.length), gap);
       }
     } else if ("metaData" in action) metaData = action.metaData;
     else if ("protocol" in action) protocol = action.protocol;
   }
 
-  for (const [shard, position] of shards) {
-    const parent = position.parent === null ? undefined : shards.get(position.parent);
+  for (const [shard, position] of shards.now()) {
+    const parent = position.parent === null ? undefined : shards.now().get(position.parent);
     if (position.seq !== null && parent !== undefined && !parent.done) {
       broken(3, `${shard} is at ${position.seq}, but its parent ${position.parent} is not done`);
     }
   }
   if (log.watermarkMs < publishedMs)
     broken(4, `the watermark goes back from ${publishedMs} to ${log.watermarkMs}`);
-  const limitMs = watermarkOf(shards, log.discoveredMs);
+  const limitMs = watermarkOf(shards.now(), log.discoveredMs);
   if (log.watermarkMs > limitMs)
     broken(4, `the watermark ${log.watermarkMs} is past ${limitMs}, what the shards allow`);
   if (!equalTotals(log.committed, committed)) {
@@ -314,7 +316,17 @@ export function applyCommit(before: Snapshot | null, commit: Commit): Applied {
     broken(1, `its time ${commit.info.inCommitTimestamp} is not after that of the version before`);
   }
   return {
-    snapshot: { version, protocol, metaData, files, removed, shards, gaps, log, live },
+    snapshot: {
+      version,
+      protocol,
+      metaData,
+      files: files.now(),
+      removed: removed.now(),
+      shards: shards.now(),
+      gaps: gaps.now(),
+      log,
+      live,
+    },
     violations,
   };
 }
@@ -350,6 +362,11 @@ export function restoreSnapshot(version: number, actions: readonly Action[]): Sn
     ...snapshot,
     removed: new Map(removals.map(({ path, deletionTimestamp }) => [path, deletionTimestamp ?? 0])),
   };
+}
+
+function lazyCopy<K, V>(before: ReadonlyMap<K, V> = new Map()) {
+  let copy: Map<K, V> | null = null;
+  return { now: (): ReadonlyMap<K, V> => copy ?? before, own: (): Map<K, V> => (copy ??= new Map(before)) };
 }
 
 function checkMove(before: Position | undefined, next: Position): string[] {

@@ -95,4 +95,14 @@ describe("membership", () => {
     await a.beat(SIGNAL);
     expect(a.workers()).toEqual(["a", "b"]);
   });
+
+  test("one that has just started knows who is dead", async () => {
+    const { join, pass } = room();
+    const [a, b, c] = [join("a"), join("b"), join("c", 300_000)];
+    await b.beat(SIGNAL);
+    await pass(3 * HEARTBEAT_MS);
+    await a.beat(SIGNAL);
+    await c.beat(SIGNAL);
+    expect(c.workers()).toEqual(["a", "c"]);
+  });
 });
