@@ -7,6 +7,7 @@
  *   live files, oldest first. Every change up to the watermark is in the warehouse, so no other row is needed; those
  *   that are in already are written again and change nothing.
  */
+import { availableParallelism } from "node:os";
 import type { DuckDBConnection } from "@duckdb/node-api";
 import type { Clock } from "../../shared/clock.ts";
 import { VarveError } from "../../shared/errors.ts";
@@ -35,6 +36,7 @@ export type SyncLimits = {
 export const SYNC_LIMITS: SyncLimits = { rowsMax: 300_000, bytesMax: 64 * 1024 ** 2, tablesMax: 1000 };
 
 const MEMORY_MAX_MB = 1024;
+const THREADS_MAX = 8;
 
 export type SyncOptions = {
   readonly follow: boolean;
@@ -92,7 +94,7 @@ export async function sync(
   const scratch = await openScratch(store, 2);
   try {
     await scratch.connection.run(
-      `SET preserve_insertion_order = false; SET memory_limit = '${MEMORY_MAX_MB}MB'`,
+      `SET preserve_insertion_order = false; SET memory_limit = '${MEMORY_MAX_MB}MB'; SET threads = ${Math.min(THREADS_MAX, availableParallelism())}`,
     );
     const warehouse = await open(scratch.connection);
     try {
