@@ -54,7 +54,7 @@ export async function compactorMain(
       if (threads === 1) lanes.push(await openLocalLane(config, log, metrics, patience));
       else
         for (let thread = 0; thread < threads; thread += 1)
-          lanes.push(openThreadLane(config, log, metrics, stopping));
+          lanes.push(openThreadLane(shareOf(config, threads), log, metrics, stopping));
       return lanes.map(({ lane }) => lane);
     },
     merger:
@@ -81,6 +81,12 @@ export async function compactorMain(
     opened.close();
   }
 }
+
+/** What one of `threads` lanes may hold, so that the process holds no more for having many. */
+const shareOf = (config: CompactorConfig, threads: number): CompactorConfig => ({
+  ...config,
+  VARVE_FLUSH_BYTES: Math.ceil(config.VARVE_FLUSH_BYTES / threads),
+});
 
 const megabytes = ({ VARVE_MERGE_MEMORY: bytes }: CompactorConfig): number =>
   Math.max(64, Math.round(bytes / 1024 ** 2));

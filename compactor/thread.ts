@@ -19,6 +19,8 @@ import { openPatience } from "./patience.ts";
 import { openStreams } from "./stream.ts";
 
 const PARQUET_MEMORY_MAX_MB = 256;
+/** Answers are short-lived: a thread's heap is not to grow by them before they are collected. */
+const YOUNG_MAX_MB = 24;
 
 type Ask =
   | { readonly call: "assign"; readonly shards: ReadonlyMap<string, Position> }
@@ -85,7 +87,10 @@ export function openThreadLane(
   metrics: Pick<Metrics, "called" | "retried">,
   stopping: AbortSignal,
 ): OpenedLane {
-  const worker = new Worker(import.meta.filename, { workerData: { varveLane: config } });
+  const worker = new Worker(import.meta.filename, {
+    workerData: { varveLane: config },
+    resourceLimits: { maxYoungGenerationSizeMb: YOUNG_MAX_MB },
+  });
   const waiting = new Map<number, PromiseWithResolvers<LaneBatch | null>>();
   let next = 0;
   let bufferedBytes = 0;

@@ -10,14 +10,13 @@ import type { Fleet, Worker } from "./fleet.ts";
 import { openFleet } from "./fleet.ts";
 
 const LONG = process.env["VARVE_LONG"] === "1";
-const RECORDS = LONG ? 10_000_000 : 200_000;
+const RECORDS = LONG ? 10_000_000 : 300_000;
 const SHARDS = 8;
 const TABLE = "items";
 const MEMORY_BYTES_MAX = 1024 ** 3;
 const STOP_MS_MAX = 25_000;
 const TIMEOUT_MS = LONG ? 3 * 3_600_000 : 300_000;
-/** Flushes small enough that there are several of them before the end. */
-const ENV = { VARVE_FLUSH: "10s", VARVE_FLUSH_BYTES: LONG ? "64MB" : "16MB" };
+const ENV = { VARVE_FLUSH: "10s" };
 
 let fleet: Fleet;
 beforeAll(async () => {
