@@ -14,7 +14,7 @@ test("each commit of one worker is overtaken by the other's", async () => {
       if (prefix !== WORKERS_DIR) yield* disk.list(prefix, startAfter, signal);
     },
     put: async (key, body, condition, signal) => {
-      if (condition.kind === "if-absent") await clock.sleep(700);
+      if (condition.kind === "if-absent") await clock.sleep(300);
       return disk.put(key, body, condition, signal);
     },
   };
