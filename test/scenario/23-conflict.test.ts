@@ -14,7 +14,7 @@ test("each commit of one worker is overtaken by the other's", async () => {
       if (prefix !== WORKERS_DIR) yield* disk.list(prefix, startAfter, signal);
     },
     put: async (key, body, condition, signal) => {
-      if (condition.kind === "if-absent") await clock.sleep(700);
+      if (condition.kind === "if-absent") await clock.sleep(300);
       return disk.put(key, body, condition, signal);
     },
   };
@@ -23,7 +23,8 @@ test("each commit of one worker is overtaken by the other's", async () => {
   const slow = scenario().compactor({ store: overtaken });
   scenario().compactor({ store: swift });
   const times = (what: string): number => slow.lines.filter((line) => line.what === what).length;
-  for (let round = 0; times("a batch is read again") === 0 && round < 100; round += 1) {
+  const enough = (): boolean => times("a batch is read again") > 0 && times("conflicted") > 0;
+  for (let round = 0; !enough() && round < 100; round += 1) {
     command({ do: "write", table: TABLE, count: 30 });
     if (round % 4 === 3) command({ do: "end", table: TABLE, children: 2 });
     await clock.sleep(600);
