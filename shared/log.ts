@@ -1,7 +1,7 @@
 /** Reading the log: entries by version, and the snapshot at its tip. */
 import type { Commit } from "./delta.ts";
 import { parseCommit } from "./delta.ts";
-import { readCheckpoint } from "./checkpoint.ts";
+import { readCheckpoint, readLastCheckpoint } from "./checkpoint.ts";
 import { VarveError } from "./errors.ts";
 import { LOG_DIR, commitKey, parseLogKey } from "./keys.ts";
 import type { Snapshot, Violation } from "./snapshot.ts";
@@ -64,8 +64,14 @@ export async function loadSnapshot(
   known?: Snapshot,
   signal?: AbortSignal,
 ): Promise<Snapshot | null> {
-  const loaded = await replay(store, known ?? (await readCheckpoint(store, signal)), signal);
+  const base = known ?? (await readCheckpoint(store, signal));
+  const loaded = await replay(store, base, signal);
   if (loaded === null) return null;
+  if (loaded.violations.length > 0) {
+    // Clean-up may have passed a base that was read before it: the entries after it are gone, a later checkpoint is there.
+    const last = await readLastCheckpoint(store, signal);
+    if (last !== null && last.version > (base?.version ?? -1)) return loadSnapshot(store, undefined, signal);
+  }
   assertSound(loaded.violations);
   const { protocol } = loaded.snapshot;
   if (protocol.minReaderVersion > READER_VERSION_MAX) {
