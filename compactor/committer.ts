@@ -11,7 +11,7 @@
 import type { Clock } from "../shared/clock.ts";
 import type { Commit } from "../shared/delta.ts";
 import { encodeCommit } from "../shared/delta.ts";
-import { commitKey } from "../shared/keys.ts";
+import { checkpointKey, commitKey } from "../shared/keys.ts";
 import { readCommit } from "../shared/log.ts";
 import type { ObjectStore } from "../shared/store.ts";
 
@@ -60,7 +60,11 @@ export async function putCommit(
   return { kind: "unknown", cause };
 }
 
-/** Clean-up deletes entries in ascending order: one that was put where it had been has none before it. */
+/**
+ * Clean-up deletes entries in ascending order, up to a checkpoint whose own entry stays. So one that was put where
+ * it had been has none before it, and no checkpoint of its version.
+ */
 async function standsOnLog(store: ObjectStore, version: number, signal?: AbortSignal): Promise<boolean> {
-  return version === 0 || (await store.get(commitKey(version - 1), signal)) !== null;
+  if (version === 0 || (await store.get(commitKey(version - 1), signal)) !== null) return true;
+  return (await store.get(checkpointKey(version), signal)) !== null;
 }
