@@ -63,7 +63,7 @@ export async function openParquetWriter(memoryMaxMB: number): Promise<ParquetWri
   return {
     stage: async () => {
       const number = (stages += 1);
-      return openStage(await duckdb.connect(), `stage_${number}`, join(dir, `${number}.parquet`));
+      return openStage(await duckdb.connect(), `stage_${number}`, join(dir, String(number)));
     },
     close: async () => {
       duckdb.close();
@@ -72,7 +72,7 @@ export async function openParquetWriter(memoryMaxMB: number): Promise<ParquetWri
   };
 }
 
-async function openStage(connection: DuckDBConnection, name: string, path: string): Promise<Stage> {
+async function openStage(connection: DuckDBConnection, name: string, prefix: string): Promise<Stage> {
   await connection.run(`CREATE TABLE ${name} ${STAGE}`);
   const appender = await connection.createAppender(name);
   const families: Row[] = [];
@@ -110,6 +110,8 @@ async function openStage(connection: DuckDBConnection, name: string, path: strin
 
     write: async (startMs, endMs, superseded) => {
       await seal(superseded);
+      // A name for each window: DuckDB remembers what it has read under a name.
+      const path = `${prefix}-${startMs}.parquet`;
       // In a table that was only appended to, rowid counts the rows from 0.
       const last = superseded.length === 0 ? "" : `AND ${name}.rowid NOT IN (SELECT number FROM superseded)`;
       await connection.run(
@@ -118,6 +120,7 @@ async function openStage(connection: DuckDBConnection, name: string, path: strin
       );
       const summary = await summarize(connection, `read_parquet(${sqlText(path)})`);
       const bytes = await readFile(path);
+      await rm(path, { force: true });
       return { ...summary, bytes, sha256: createHash("sha256").update(bytes).digest("hex") };
     },
 
@@ -125,7 +128,6 @@ async function openStage(connection: DuckDBConnection, name: string, path: strin
       if (!sealed) appender.closeSync();
       await connection.run(`DROP TABLE ${name}`);
       connection.closeSync();
-      await rm(path, { force: true });
     },
   };
 }

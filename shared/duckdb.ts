@@ -23,6 +23,8 @@ export async function openDuckDB({ threads, memoryMaxMB, spillDir }: DuckDBLimit
   });
   const connection = await instance.connect();
   await connection.run("SET GLOBAL TimeZone = 'UTC'");
+  // It would give a file that was written anew under its old name as it was before.
+  await connection.run("SET GLOBAL enable_external_file_cache = false");
   return {
     connection,
     connect: () => instance.connect(),
