@@ -8,10 +8,10 @@ import { systemClock } from "../shared/clock.ts";
 import type { CompactorConfig } from "../shared/config.ts";
 import { pollDelays, s3ConfigOf } from "../shared/config.ts";
 import { VarveError } from "../shared/errors.ts";
-import type { Position } from "../shared/position.ts";
 import { countedStore, countedStreams } from "./counted.ts";
 import type { Lane, LaneBatch } from "./lane.ts";
 import { openLane } from "./lane.ts";
+import type { Start } from "./lineage.ts";
 import type { CallName, Metrics } from "./metrics.ts";
 import { openParquetWriter } from "./parquet.ts";
 import type { CompactorLog, Patience } from "./patience.ts";
@@ -23,7 +23,7 @@ const PARQUET_MEMORY_MAX_MB = 256;
 const YOUNG_MAX_MB = 24;
 
 type Ask =
-  | { readonly call: "assign"; readonly shards: ReadonlyMap<string, Position> }
+  | { readonly call: "assign"; readonly shards: ReadonlyMap<string, Start> }
   | { readonly call: "take"; readonly forced: boolean }
   | { readonly call: "reset" | "stop" | "close" };
 type Request = { readonly id: number; readonly ask: Ask } | { readonly stopping: true };
