@@ -26,8 +26,6 @@ import type { Streams } from "./stream.ts";
 /** The buffer may hold this many flushes' bytes while one is being written; then reading waits. */
 const BUFFERED_FLUSHES_MAX = 2;
 const WAITS_PER_FLUSH = 20;
-/** Answers are up to a megabyte of text, and several times that once parsed. */
-const ANSWERS_IN_FLIGHT = 32;
 /** Polls further apart than this part of a flush would leave many of its rows above the watermark. */
 const POLL_OF_FLUSH = 1 / 50;
 
@@ -66,6 +64,8 @@ export type LaneDeps = {
   readonly patience: Patience;
   readonly flushMs: number;
   readonly flushBytes: number;
+  /** Calls to GetRecords under way at once: answers are up to a megabyte, and several times that once parsed. */
+  readonly answersMax: number;
   readonly pollMinMs: number;
   readonly pollMaxMs: number;
 };
@@ -76,7 +76,7 @@ export async function openLane(deps: LaneDeps): Promise<Lane> {
   const { clock, log, parquet } = deps;
   let buffer = new WindowBuffer(await parquet.stage());
   const readers = new Map<string, Reader>();
-  const turn = turnstile(ANSWERS_IN_FLIGHT);
+  const turn = turnstile(deps.answersMax);
   let fault: unknown;
   /** Of the batch taken last, shards with rows above their watermark, and how far. */
   let unsure = new Map<string, number>();
