@@ -1,11 +1,12 @@
 import { describe, expect, test } from "vitest";
+import { batchesOf } from "../../edge/batch.ts";
 import { BREAKER_LIMITS, createBreaker } from "../../edge/breaker.ts";
 import { REGION } from "../../edge/regions.ts";
 import { storeWork } from "../../edge/store.ts";
 import type { Site } from "../../edge/store.ts";
 import type { TableWork } from "../../edge/table.ts";
 import type { Clock } from "../../shared/clock.ts";
-import type { DynamoAnswer } from "../../shared/aws/dynamodb.ts";
+import type { DynamoAnswer, DynamoSession } from "../../shared/aws/dynamodb.ts";
 
 let nowMs = 0;
 const clock: Clock = {
@@ -28,12 +29,13 @@ function site(name: string, up = true): TestSite {
       ? { kind: "ok", text: '{"UnprocessedItems":{}}' }
       : { kind: "unavailable", message: "down" };
   };
+  const inSession: DynamoSession["call"] = (target, body) => call(target, new TextDecoder().decode(body));
   const self: TestSite = {
     region: REGION.parse({ name, endpoint: "https://example.com", table: `table-${name}` }),
     breaker: createBreaker(BREAKER_LIMITS),
     calls,
     up,
-    dynamo: { call, open: () => ({ call, close: () => undefined }) },
+    dynamo: { call, open: () => ({ call: inSession, close: () => undefined }) },
   };
   return self;
 }
@@ -47,7 +49,10 @@ function queue() {
 }
 
 const work = (puts: number, updates: number): TableWork => ({
-  puts: Array.from({ length: puts }, (_, index) => ({ text: `{"put":${index}}`, index })),
+  batches: batchesOf(
+    "varve",
+    Array.from({ length: puts }, (_, index) => ({ text: `{"put":${index}}`, index })),
+  ),
   updates: Array.from({ length: updates }, (_, index) => ({
     set: `set${index}`,
     fill: "",
