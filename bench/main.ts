@@ -16,7 +16,7 @@ const BENCHES: Readonly<Record<string, () => Promise<Bench>>> = {
       import("./edge-load.ts"),
     ]);
     return async (progress) => {
-      progress(load ? "load, half a minute" : "a core's work, half a minute");
+      progress(load ? "load, a minute" : "a core's work, half a minute");
       return load ? benchEdgeLoad() : benchEdge();
     };
   },
@@ -51,6 +51,10 @@ function argumentsOf(argv: string[]): {
     return misuse(error instanceof Error ? error.message : String(error));
   }
 }
+
+// What a bench started ends with this process, and only an orderly end tells it so.
+process.once("SIGINT", () => process.exit(130));
+process.once("SIGTERM", () => process.exit(143));
 
 const { names, json, load } = argumentsOf(process.argv.slice(2));
 for (const name of names) if (!(name in BENCHES)) misuse(`there is no bench ${JSON.stringify(name)}`);
