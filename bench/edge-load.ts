@@ -111,7 +111,8 @@ async function capacity(agent: Agent, url: string, bodies: readonly string[]): P
 }
 
 /** A minute. Batches of 100 events, at shares of what the edge can. */
-export async function benchEdgeLoad(): Promise<BenchRow[]> {
+export async function benchEdgeLoad(progress: (what: string) => void): Promise<BenchRow[]> {
+  progress("load, a minute");
   const table = await startCannedTable();
   const edge = await startEdge(table.endpoint);
   const agent = new Agent({ keepAlive: true, maxSockets: 512 });
