@@ -74,11 +74,13 @@ const COMPACTOR_ENV = CHANGELOG_ENV.extend(TABLE_ENV.shape).extend({
     .string()
     .regex(/^[a-z0-9][a-z0-9-]{0,62}$/, { error: "is not a name of letters a to z, digits and hyphens" })
     .optional(),
-  /** Threads that read and write; 1: no thread of their own. */
+  /** What the process should stay below: the number of threads follows from it. */
+  VARVE_MEMORY: BYTES.default(1024 ** 3),
+  /** Threads that read and write; 1: no thread of their own. By default as many as there are cores and memory for. */
   VARVE_THREADS: WHOLE.optional(),
   /** Merging windows of five minutes, an hour, a day. */
   VARVE_MERGE: z.enum(["on", "off"]).default("on"),
-  VARVE_MERGE_MEMORY: BYTES.default(512 * 1024 ** 2),
+  VARVE_MERGE_MEMORY: BYTES.default(128 * 1024 ** 2),
   /** `latest`: the last row of a key and window survives a merge; `full`: all do. Fixed when the log is made. */
   VARVE_HISTORY: z.enum(["latest", "full"]).default("latest"),
   /** How long rows are kept; by default for ever. */
@@ -98,6 +100,16 @@ const between = (least: number, value: number, most: number): number =>
 /** How long an idle log may stay without a commit, ms. */
 export const heartbeatMs = (config: CompactorConfig): number =>
   config.VARVE_HEARTBEAT ?? between(10_000, config.VARVE_FLUSH * 10, 60_000);
+
+/** A process of one thread takes about so much under a backlog, its merges included; each further thread so much more. */
+const ONE_THREAD_BYTES = 700 * 1024 ** 2;
+const THREAD_BYTES = 160 * 1024 ** 2;
+const THREADS_MAX = 8;
+
+/** How many threads read and write. */
+export const threadsOf = ({ VARVE_THREADS, VARVE_MEMORY }: CompactorConfig, cores: number): number =>
+  VARVE_THREADS ??
+  between(1, 1 + Math.floor((VARVE_MEMORY - ONE_THREAD_BYTES) / THREAD_BYTES), Math.min(cores, THREADS_MAX));
 
 /** Poll delays, ms: between an eighth and a half of the flush interval unless they are set. */
 export const pollDelays = (config: CompactorConfig): { readonly minMs: number; readonly maxMs: number } => ({
