@@ -74,7 +74,8 @@ const FUTURE_MAX_MS = 24 * 3600_000;
 /**
  * Segment's rule: `timestamp = receivedAt - (sentAt - originalTimestamp)`, which corrects a client's clock
  * and, as a price, moves each event by its network delay; so it is applied only when the skew exceeds
- * `skewMaxMs`; `sentMs` is null where the client did not say. A time that is absurd (unreadable, before 1970, or in the future) is replaced by the receipt.
+ * `skewMaxMs`. `sentMs` is null where the client did not say. A time that is absurd (unreadable, before 1970,
+ * or in the future) is replaced by the receipt.
  */
 export function eventTimes(
   original: unknown,
