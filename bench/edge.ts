@@ -10,11 +10,12 @@ import { join } from "node:path";
 import { identifyBatch, singleEvent, trackBatch } from "./edge-bodies.ts";
 import type { BenchBody } from "./edge-bodies.ts";
 import type { BenchRow } from "./report.ts";
+import { median } from "./report.ts";
 import { bundle, startWorker } from "./worker-host.ts";
 import type { WorkerHost } from "./worker-host.ts";
 
 const WRITE_KEY = "bench";
-const PARSE_ONLY = `export default {
+export const PARSE_ONLY = `export default {
   async fetch(request) {
     const text = await request.text();
     const body = text === "" ? {} : JSON.parse(text);
@@ -101,43 +102,64 @@ type Case = {
 const CASES: readonly Case[] = [
   { make: trackBatch, requests: 80, limit: 3.5 },
   { make: (request) => identifyBatch(request, 10), requests: 40, limit: 12 },
-
   { make: (request) => identifyBatch(request, 80), requests: 20, limit: null },
   { make: singleEvent, requests: 500, limit: null },
 ];
 
 const WARM_ROUNDS = 6;
-const ROUNDS = 9;
+const ROUNDS = 11;
 
-/** Rounds of parse-only and edge in turn, and the least of each: other work on the machine only ever adds. */
+export type Measured = {
+  /** The median of the rounds. */
+  readonly perEventUs: number;
+  /** Against the first host in the same round; the median of the rounds. */
+  readonly ratio: number;
+};
+
+/**
+ * CPU an event of each host, round by round in turn: other work on the machine makes all slower together, so
+ * that the ratios of a round hold where its times do not.
+ */
+export async function measureHosts(
+  hosts: readonly WorkerHost[],
+  bodies: readonly BenchBody[],
+): Promise<readonly Measured[]> {
+  // Until V8 has compiled what is hot: a worker in use has long been there.
+  for (let round = 0; round < WARM_ROUNDS; round++) {
+    for (const host of hosts) await postAll(host, bodies);
+  }
+  const rounds: number[][] = [];
+  for (let round = 0; round < ROUNDS; round++) {
+    const perEventUs: number[] = [];
+    for (const host of hosts) perEventUs.push(await cpuPerEventUs(host, bodies));
+    rounds.push(perEventUs);
+  }
+  return hosts.map((_, at) => ({
+    perEventUs: median(rounds.map((round) => round[at] ?? Number.NaN)),
+    ratio: median(rounds.map((round) => (round[at] ?? Number.NaN) / (round[0] ?? Number.NaN))),
+  }));
+}
+
 async function measure(
   edge: WorkerHost,
   parseOnly: WorkerHost,
   { make, requests, limit }: Case,
 ): Promise<BenchRow[]> {
   const bodies = Array.from({ length: requests }, (_, index) => make(index));
-  // Until V8 has compiled what is hot: a worker in use has long been there.
-  for (let round = 0; round < WARM_ROUNDS; round++) {
-    await postAll(parseOnly, bodies);
-    await postAll(edge, bodies);
-  }
-  const parsed: number[] = [];
-  const edged: number[] = [];
-  for (let round = 0; round < ROUNDS; round++) {
-    parsed.push(await cpuPerEventUs(parseOnly, bodies));
-    edged.push(await cpuPerEventUs(edge, bodies));
-  }
+  const [base, edged] = await measureHosts([parseOnly, edge], bodies);
+  if (base === undefined || edged === undefined) return [];
   const name = bodies[0]?.name ?? "";
-  const [baseUs, edgeUs] = [Math.min(...parsed), Math.min(...edged)];
+  const row = { unit: "us", limit: null, ratio: null };
   return [
-    { name: `parse-only CPU an event, ${name}`, value: baseUs, unit: "us", limit: null, ratio: null },
-    { name: `edge CPU an event, ${name}`, value: edgeUs, unit: "us", limit, ratio: edgeUs / baseUs },
-    { name: `edge events a core, ${name}`, value: 1e6 / edgeUs, unit: "events/s", limit: null, ratio: null },
+    { ...row, name: `parse-only CPU an event, ${name}`, value: base.perEventUs },
+    { ...row, name: `edge CPU an event, ${name}`, value: edged.perEventUs, limit, ratio: edged.ratio },
+    { ...row, name: `edge events a core, ${name}`, value: 1e6 / edged.perEventUs, unit: "events/s" },
   ];
 }
 
 /** About half a minute. Loopback only. */
-export async function benchEdge(): Promise<BenchRow[]> {
+export async function benchEdge(progress: (what: string) => void): Promise<BenchRow[]> {
+  progress("a core's work, half a minute");
   const table = await startCannedTable();
   const parseOnly = await startWorker({ script: PARSE_ONLY });
   const edge = await startEdge(table.endpoint);

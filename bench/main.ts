@@ -1,5 +1,5 @@
 /**
- * `npm run bench [-- edge [--load] | compactor | threads | shards | levels | growth | freshness | since | sync] [--json]`:
+ * `npm run bench [-- edge [--load | --ladder] | compactor | threads | shards | levels | growth | freshness | since | sync] [--json]`:
  * measures, and never fails on a timing.
  */
 import { parseArgs } from "node:util";
@@ -11,14 +11,10 @@ type Bench = (progress: (what: string) => void) => Promise<readonly BenchRow[]>;
 
 const BENCHES: Readonly<Record<string, () => Promise<Bench>>> = {
   edge: async () => {
-    const [{ benchEdge }, { benchEdgeLoad }] = await Promise.all([
-      import("./edge.ts"),
-      import("./edge-load.ts"),
-    ]);
-    return async (progress) => {
-      progress(load ? "load, half a minute" : "a core's work, half a minute");
-      return load ? benchEdgeLoad() : benchEdge();
-    };
+    if (load) return (await import("./edge-load.ts")).benchEdgeLoad;
+    return ladder
+      ? (await import("./edge-ladder.ts")).benchEdgeLadder
+      : (await import("./edge.ts")).benchEdge;
   },
   compactor: async () => (await import("./compactor.ts")).benchCompactor,
   threads: async () => (await import("./threads.ts")).benchThreads,
@@ -39,20 +35,26 @@ function argumentsOf(argv: string[]): {
   readonly names: readonly string[];
   readonly json: boolean;
   readonly load: boolean;
+  readonly ladder: boolean;
 } {
   try {
     const { values, positionals } = parseArgs({
       args: argv,
-      options: { json: { type: "boolean" }, load: { type: "boolean" } },
+      options: { json: { type: "boolean" }, load: { type: "boolean" }, ladder: { type: "boolean" } },
       allowPositionals: true,
     });
-    return { names: positionals, json: values.json === true, load: values.load === true };
+    const { json = false, load = false, ladder = false } = values;
+    return { names: positionals, json, load, ladder };
   } catch (error) {
     return misuse(error instanceof Error ? error.message : String(error));
   }
 }
 
-const { names, json, load } = argumentsOf(process.argv.slice(2));
+// What a bench started ends with this process, and only an orderly end tells it so.
+process.once("SIGINT", () => process.exit(130));
+process.once("SIGTERM", () => process.exit(143));
+
+const { names, json, load, ladder } = argumentsOf(process.argv.slice(2));
 for (const name of names) if (!(name in BENCHES)) misuse(`there is no bench ${JSON.stringify(name)}`);
 try {
   const rows: BenchRow[] = [];

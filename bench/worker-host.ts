@@ -122,8 +122,16 @@ async function answers(url: string): Promise<boolean> {
   }
 }
 
+/** What is to be taken away when this process ends before it has stopped its workers. */
+const running = new Set<() => void>();
+process.once("exit", () => {
+  for (const end of running) end();
+});
+
 export async function startWorker(options: WorkerOptions): Promise<WorkerHost> {
   const folder = mkdtempSync(join(tmpdir(), "varve-bench-"));
+  const removeFolder = (): void => rmSync(folder, { recursive: true, force: true });
+  running.add(removeFolder);
   writeFileSync(join(folder, "worker.js"), options.script);
   for (const [name, values] of Object.entries(options.kv ?? {})) {
     writeFileSync(join(folder, `kv-${name}.js`), kvScript(values));
@@ -139,10 +147,14 @@ export async function startWorker(options: WorkerOptions): Promise<WorkerHost> {
     errors = (errors + chunk.toString()).slice(-ERRORS_MAX);
   });
   const exited = new Promise<void>((resolve) => child.once("exit", () => resolve()));
+  const kill = (): boolean => child.kill("SIGKILL");
+  running.add(kill);
   const stop = async (): Promise<void> => {
-    child.kill("SIGKILL");
+    kill();
     await exited;
-    rmSync(folder, { recursive: true, force: true });
+    removeFolder();
+    running.delete(kill);
+    running.delete(removeFolder);
   };
   const url = `http://127.0.0.1:${port}`;
   for (let attempt = 0; !(await answers(`${url}/healthz`)); attempt++) {

@@ -21,6 +21,8 @@ export type Command = {
   /** The words that follow the name, as the help shows them. */
   readonly words?: string;
   readonly options: Readonly<Record<string, OptionSpec>>;
+  /** What its user should know before relying on it. */
+  readonly note?: string;
   readonly examples: readonly string[];
   /** Gives the exit code. Heavy modules are loaded here, so that help and misuse are said at once. */
   readonly run: (context: Context) => Promise<number>;
@@ -109,7 +111,7 @@ export function openOptions(values: Readonly<Record<string, string | boolean | u
 }
 
 /** The help of one command. */
-export function helpOf({ name, summary, words, options, examples }: Command): string {
+export function helpOf({ name, summary, words, options, note, examples }: Command): string {
   const rows = Object.entries(options).map(([option, { value, help }]) => [
     `  --${option}${value === undefined ? "" : ` ${value}`}`,
     help,
@@ -122,6 +124,7 @@ export function helpOf({ name, summary, words, options, examples }: Command): st
     ...(rows.length > 0
       ? ["", ...rows.map(([left = "", right = ""]) => `${left.padEnd(width)}${right}`)]
       : []),
+    ...(note === undefined ? [] : ["", note]),
     ...(examples.length > 0 ? ["", "Examples:", ...examples.map((example) => `  ${example}`)] : []),
   ].join("\n");
 }

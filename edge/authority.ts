@@ -123,7 +123,10 @@ const PASSED: Limited = { kind: "passed" };
 /** The platform's limiter counts in periods of 10 s or 60 s, and does not say how much is left of one. */
 const LIMITER_WAIT_MS = 10_000;
 
-/** The source's own limit, in this isolate; then the platform's, in this location, where it is configured. */
+/**
+ * The source's own limit, of events in this isolate; then the platform's, of requests in this location, where
+ * it is configured. A limiter that fails lets all through: it is there to protect, and an outage does not.
+ */
 export async function limitRate(
   { source, writeKey }: Authorised,
   events: number,
@@ -135,6 +138,6 @@ export async function limitRate(
     if (take.kind === "empty") return { kind: "limited", waitMs: take.waitMs };
   }
   if (bindings.LIMITER === undefined) return PASSED;
-  const { success } = await bindings.LIMITER.limit({ key: writeKey });
+  const { success } = await bindings.LIMITER.limit({ key: writeKey }).catch(() => ({ success: true }));
   return success ? PASSED : { kind: "limited", waitMs: LIMITER_WAIT_MS };
 }

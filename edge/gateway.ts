@@ -5,14 +5,15 @@ import { mayNeedCleaning, isJsonObject, parseJson } from "../shared/json.ts";
 import { answerAccepted, answerRefused } from "./answer.ts";
 import { authorise, limitRate } from "./authority.ts";
 import type { Authorised } from "./authority.ts";
+import { batchesOf, putsOf } from "./batch.ts";
 import { drainBody, readBody } from "./body.ts";
 import type { BodyText } from "./body.ts";
 import { BREAKER_LIMITS, createBreaker, ONLY_REGION_LIMITS } from "./breaker.ts";
 import { parseConfig } from "./config.ts";
 import type { Bindings, Config } from "./config.ts";
 import { ingest, refused, REQUEST_LIMITS } from "./ingest.ts";
-import type { Call, Ingested, Refused, Rejection } from "./ingest.ts";
-import { eventPuts, rejectedPut } from "./items.ts";
+import type { AcceptedObject, Call, Ingested, Refused, Rejection } from "./ingest.ts";
+import { eventOf, eventPuts, rejectedPut } from "./items.ts";
 import type { Stamp } from "./items.ts";
 import { createLoad, LOAD_LIMITS } from "./load.ts";
 import type { Lease, Load } from "./load.ts";
@@ -94,31 +95,42 @@ function countOf(body: unknown): number {
   return Array.isArray(list) ? Math.max(1, list.length) : 1;
 }
 
-async function workOf(ingested: Ingested, stamp: Stamp, objectsTable: string): Promise<TableWork> {
+/** What is kept of a request while its writes are under way. */
+type Prepared = {
+  readonly work: TableWork;
+  readonly total: number;
+  readonly rejected: readonly Rejection[];
+  readonly objects: readonly AcceptedObject[];
+};
+
+const eventsTable = (route: Route<Site>): string => (route.events[0] ?? route.objects).region.table;
+
+async function workOf(ingested: Ingested, stamp: Stamp, route: Route<Site>): Promise<TableWork> {
   const putOf = eventPuts(stamp);
   const puts = ingested.events.map(({ event, body, index }) => putOf(event, body, index));
   for (const rejection of ingested.rejected) puts.push(await rejectedPut(rejection, stamp));
-  if (ingested.objects.length === 0) return { puts, updates: [] };
   const updates = mergeObjects(ingested.objects).flatMap((object) =>
-    objectUpdates(objectsTable, stamp.source, object),
+    objectUpdates(route.objects.region.table, stamp.source, object),
   );
-  return { puts, updates };
+  return { batches: batchesOf(eventsTable(route), puts), updates };
 }
 
 /** What the table refused for good, with what it was that was refused. */
-function rejectionsOf(ingested: Ingested, unwritable: readonly Unwritable[]): readonly Rejection[] {
-  const objects = new Map(ingested.objects.map((object) => [object.index, object] as const));
-  const events = new Map(ingested.events.map(({ index, event }) => [index, event] as const));
+function rejectionsOf(prepared: Prepared, unwritable: readonly Unwritable[]): readonly Rejection[] {
+  const objects = new Map(prepared.objects.map((object) => [object.index, object] as const));
+  const puts = new Map(prepared.work.batches.flatMap(putsOf).map((put) => [put.index, put] as const));
   return unwritable.map(({ index, message }) => {
-    const [object, event] = [objects.get(index), events.get(index)];
+    const object = objects.get(index);
+    const put = puts.get(index);
+    const event = put === undefined ? null : eventOf(put);
+    const messageId = event?.["messageId"];
     return {
       index,
-      messageId: event?.messageId ?? object?.id ?? null,
+      messageId: typeof messageId === "string" ? messageId : (object?.id ?? null),
       code: "refused_by_table",
       message: `the table refused it for good: ${message}`,
       event:
-        event?.record ??
-        (object && { collection: object.collection, id: object.id, properties: object.properties }),
+        event ?? (object && { collection: object.collection, id: object.id, properties: object.properties }),
     };
   });
 }
@@ -132,7 +144,7 @@ const log = (at: string, reason: string): void =>
 function answerStored(
   request: Request,
   call: Call,
-  ingested: Ingested,
+  prepared: Prepared,
   refusals: readonly Rejection[],
   outcome: StoreOutcome,
   clock: Clock,
@@ -148,7 +160,7 @@ function answerStored(
     const retry = refused(503, code, message, "send them again: nothing is counted twice");
     return answerRefused(request, retry, retryAfterS(clock));
   }
-  const rejected = [...ingested.rejected, ...refusals].toSorted((a, b) => a.index - b.index);
+  const rejected = [...prepared.rejected, ...refusals].toSorted((a, b) => a.index - b.index);
   const [first] = rejected;
   if (call.kind === "single" && first !== undefined) {
     return answerRefused(
@@ -156,8 +168,34 @@ function answerStored(
       refused(400, first.code, first.message, "mend the event and send it again"),
     );
   }
-  const accepted = ingested.total - new Set(rejected.map(({ index }) => index)).size;
+  const accepted = prepared.total - new Set(rejected.map(({ index }) => index)).size;
   return answerAccepted(request, accepted, rejected);
+}
+
+async function prepare(ingested: Ingested, stamp: Stamp, route: Route<Site>): Promise<Prepared> {
+  const { total, rejected, objects } = ingested;
+  return { work: await workOf(ingested, stamp, route), total, rejected, objects };
+}
+
+async function store(
+  call: Call,
+  request: Request,
+  prepared: Prepared,
+  route: Route<Site>,
+  stamp: Stamp,
+  bindings: Bindings,
+  clock: Clock,
+): Promise<Response> {
+  const queue = bindings.SPILL ?? null;
+  let outcome = await storeWork(route, prepared.work, queue, clock);
+  if (outcome.kind !== "durable" || outcome.unwritable.length === 0) {
+    return answerStored(request, call, prepared, [], outcome, clock);
+  }
+  const refusals = rejectionsOf(prepared, outcome.unwritable);
+  const puts = await Promise.all(refusals.map((refusal) => rejectedPut(refusal, stamp)));
+  const kept = { batches: batchesOf(eventsTable(route), puts), updates: [] };
+  outcome = await storeWork(route, kept, queue, clock);
+  return answerStored(request, call, prepared, refusals, outcome, clock);
 }
 
 async function take(
@@ -190,16 +228,9 @@ async function take(
   if (ingested.kind === "refused") return answerRefused(request, ingested);
   const expiresAtS = Math.ceil(receivedAtMs / 1000) + isolate.config.dedupeS;
   const stamp: Stamp = { source: source.id, receivedAtMs, expiresAtS };
-  const work = await workOf(ingested, stamp, route.objects.region.table);
-  const queue = bindings.SPILL ?? null;
-  let outcome = await storeWork(route, work, queue, clock);
-  if (outcome.kind !== "durable" || outcome.unwritable.length === 0) {
-    return answerStored(request, call, ingested, [], outcome, clock);
-  }
-  const refusals = rejectionsOf(ingested, outcome.unwritable);
-  const puts = await Promise.all(refusals.map((refusal) => rejectedPut(refusal, stamp)));
-  outcome = await storeWork(route, { puts, updates: [] }, queue, clock);
-  return answerStored(request, call, ingested, refusals, outcome, clock);
+  const prepared = await prepare(ingested, stamp, route);
+  // Not awaited here: what the body was parsed to would be kept until the table has answered.
+  return store(call, request, prepared, route, stamp, bindings, clock);
 }
 
 async function handle(
@@ -276,7 +307,8 @@ async function drainMessage(message: Message, isolate: Isolate, clock: Clock): P
     limits: TABLE_LIMITS,
     budget: { left: 1_000 },
   };
-  const outcome = await writeTable(table, unpacked.work);
+  const { puts, updates } = unpacked;
+  const outcome = await writeTable(table, { batches: batchesOf(table.name, puts), updates });
   const refusedCount = outcome.unwritable.length;
   if (outcome.failure === null && refusedCount === 0) {
     message.ack();

@@ -103,6 +103,7 @@ const NO_ENVELOPE: Envelope = {
   context: null,
   integrations: null,
   sentAt: undefined,
+  sentAtMs: null,
   originalTimestamp: undefined,
 };
 
@@ -124,6 +125,7 @@ function envelopeOf(body: JsonObject, dirty: boolean): Envelope | Refused {
     context: isJsonObject(context) ? context : null,
     integrations: isJsonObject(integrations) ? integrations : null,
     sentAt: body["sentAt"],
+    sentAtMs: parseTimeMs(body["sentAt"]),
     originalTimestamp: body["originalTimestamp"] ?? body["timestamp"],
   };
 }

@@ -2,7 +2,8 @@
 import { EVENT_LIMITS } from "../shared/event.ts";
 import type { NormalEvent } from "../shared/event.ts";
 import { eventPk, rejectedPk } from "../shared/item.ts";
-import { cleanText, isJsonObject } from "../shared/json.ts";
+import { cleanText, isJsonObject, parseJson } from "../shared/json.ts";
+import type { JsonObject } from "../shared/json.ts";
 import type { Rejection } from "./ingest.ts";
 
 export type Stamp = {
@@ -32,6 +33,12 @@ export function eventPuts(stamp: Stamp): (event: NormalEvent, body: string, inde
     if (event.name !== null) text += `,"event":{"S":${quote(event.name)}}`;
     return { text: `${text},"body":{"S":${quote(body)}}}}}`, index };
   };
+}
+
+/** The event that a put of `eventPuts` writes. */
+export function eventOf(put: Put): JsonObject {
+  const { PutRequest } = JSON.parse(put.text) as { PutRequest: { Item: { body: { S: string } } } };
+  return parseJson(PutRequest.Item.body.S) as JsonObject;
 }
 
 /** The event as it was sent, without its write key; cut, as a string, where it is too large to keep. */

@@ -6,6 +6,9 @@
  * - Draining twice changes nothing: items are put whole, objects updated on their condition.
  */
 import * as z from "zod";
+import { putsOf } from "./batch.ts";
+import type { Put } from "./items.ts";
+import type { ObjectUpdate } from "./objects.ts";
 import type { TableWork } from "./table.ts";
 
 const MESSAGE = z.object({
@@ -58,7 +61,9 @@ function groups<T extends { readonly bytes: number }>(
 
 export function packSpill(region: string, work: TableWork): Packed {
   const pieces: Piece[] = [
-    ...work.puts.map(({ text }) => ({ put: text, bytes: bytesOf(JSON.stringify(text)) + 1 })),
+    ...work.batches
+      .flatMap(putsOf)
+      .map(({ text }) => ({ put: text, bytes: bytesOf(JSON.stringify(text)) + 1 })),
     ...work.updates.map(({ set, fill }) => ({
       update: { set, fill },
       bytes: bytesOf(JSON.stringify({ set, fill })) + 1,
@@ -94,18 +99,22 @@ export async function spill(queue: SpillQueue | null, region: string, work: Tabl
   }
 }
 
-export type Unpacked = { readonly region: string; readonly work: TableWork };
+export type Unpacked = {
+  readonly region: string;
+  readonly puts: readonly Put[];
+  readonly updates: readonly ObjectUpdate[];
+};
 
 /** Null for a message that is none of ours. */
 export function unpackSpill(body: unknown): Unpacked | null {
   if (typeof body !== "string") return null;
   try {
     const { region, puts, updates } = MESSAGE.parse(JSON.parse(body));
-    const work = {
+    return {
+      region,
       puts: puts.map((text) => ({ text, index: null })),
       updates: updates.map(({ set, fill }) => ({ set, fill, indexes: [] })),
     };
-    return { region, work };
   } catch {
     return null;
   }

@@ -11,7 +11,7 @@ import type { Breaker } from "./breaker.ts";
 import type { Region, Route } from "./regions.ts";
 import { spill } from "./spill.ts";
 import type { SpillQueue } from "./spill.ts";
-import { BATCH_MAX, TABLE_LIMITS, writeTable } from "./table.ts";
+import { TABLE_LIMITS, writeTable } from "./table.ts";
 import type { CallBudget, TableOutcome, TableWork, Unwritable } from "./table.ts";
 
 export type Site = { readonly region: Region; readonly dynamo: DynamoClient; readonly breaker: Breaker };
@@ -29,7 +29,7 @@ const ELSEWHERE_MS = 3_000;
 
 type Effort = { readonly clock: Clock; readonly budget: CallBudget };
 
-const isEmpty = (work: TableWork): boolean => work.puts.length === 0 && work.updates.length === 0;
+const isEmpty = (work: TableWork): boolean => work.batches.length === 0 && work.updates.length === 0;
 
 const skipped = (work: TableWork, region: string): TableOutcome => ({
   unwritable: [],
@@ -72,14 +72,14 @@ async function writeFirst(
   }
   const half = TABLE_LIMITS.callsAtOnce / 2;
   return Promise.all([
-    writeSite(effort, nearest, { puts: work.puts, updates: [] }, elsewhere, half),
-    writeSite(effort, objects, { puts: [], updates: work.updates }, hasQueue, half),
+    writeSite(effort, nearest, { batches: work.batches, updates: [] }, elsewhere, half),
+    writeSite(effort, objects, { batches: [], updates: work.updates }, hasQueue, half),
   ]);
 }
 
 /** How many objects a request can write itself, with some calls kept for trying again. */
-function objectsRoom(puts: number): number {
-  return Math.floor((CALLS_MAX - Math.ceil(puts / BATCH_MAX)) * 0.8);
+function objectsRoom(batches: number): number {
+  return Math.floor((CALLS_MAX - batches) * 0.8);
 }
 
 export async function storeWork(
@@ -89,21 +89,27 @@ export async function storeWork(
   clock: Clock,
 ): Promise<StoreOutcome> {
   const effort: Effort = { clock, budget: { left: CALLS_MAX } };
-  const room = objectsRoom(work.puts.length);
+  const room = objectsRoom(work.batches.length);
   if (work.updates.length > room && queue === null) return { kind: "too_many_objects", objectsMax: room };
-  const now = { puts: work.puts, updates: work.updates.slice(0, room) };
+  const now = { batches: work.batches, updates: work.updates.slice(0, room) };
   const later = work.updates.slice(room);
   const outcomes = [...(await writeFirst(effort, route, now, queue !== null))];
-  let puts = outcomes.flatMap(({ left }) => left.puts);
+  let batches = outcomes.flatMap(({ left }) => left.batches);
   for (const [index, site] of route.events.entries()) {
-    if (index === 0 || puts.length === 0) continue;
+    if (index === 0 || batches.length === 0) continue;
     const elsewhere = index < route.events.length - 1 || queue !== null;
-    const outcome = await writeSite(effort, site, { puts, updates: [] }, elsewhere, TABLE_LIMITS.callsAtOnce);
+    const outcome = await writeSite(
+      effort,
+      site,
+      { batches, updates: [] },
+      elsewhere,
+      TABLE_LIMITS.callsAtOnce,
+    );
     outcomes.push(outcome);
-    puts = [...outcome.left.puts];
+    batches = [...outcome.left.batches];
   }
   const updates = [...outcomes.flatMap(({ left }) => left.updates), ...later];
-  const left = { puts, updates };
+  const left = { batches, updates };
   const unwritable = outcomes.flatMap((outcome) => outcome.unwritable);
   if (isEmpty(left)) return { kind: "durable", unwritable };
   if (await spill(queue, route.objects.region.name, left)) return { kind: "durable", unwritable };

@@ -2,9 +2,10 @@
  * Writes to one region's table: events 25 a call, objects one a call, a few calls at once, each tried within
  * a bound.
  */
-import type { DynamoAnswer, DynamoCall, DynamoClient } from "../shared/aws/dynamodb.ts";
+import type { DynamoAnswer, DynamoClient, DynamoSession } from "../shared/aws/dynamodb.ts";
 import type { Clock } from "../shared/clock.ts";
-import type { Put } from "./items.ts";
+import { bodyFor, batchesOf, putsOf } from "./batch.ts";
+import type { Batch } from "./batch.ts";
 import type { ObjectUpdate } from "./objects.ts";
 
 export type TableLimits = {
@@ -17,12 +18,11 @@ export type TableLimits = {
 
 export const TABLE_LIMITS: TableLimits = { callsAtOnce: 6, attemptsMax: 5, totalMs: 8_000 };
 
-export const BATCH_MAX = 25;
 const BACKOFF_FIRST_MS = 50;
 const BACKOFF_MAX_MS = 1_000;
 
 export type TableWork = {
-  readonly puts: readonly Put[];
+  readonly batches: readonly Batch[];
   readonly updates: readonly ObjectUpdate[];
 };
 
@@ -52,13 +52,13 @@ export type Table = {
   readonly budget: CallBudget;
 };
 
-type OpenTable = Table & { readonly call: DynamoCall };
+type OpenTable = Table & Pick<DynamoSession, "call">;
 
 /** One call's worth of work, and what it is for when it cannot be done. */
 type Task = { readonly work: TableWork; readonly run: () => Promise<readonly Written[]> };
 
 const WRITTEN: Written = { kind: "written" };
-const NO_WORK: TableWork = { puts: [], updates: [] };
+export const NO_WORK: TableWork = { batches: [], updates: [] };
 
 export async function writeTable(table: Table, work: TableWork): Promise<TableOutcome> {
   const session = table.dynamo.open();
@@ -71,14 +71,13 @@ export async function writeTable(table: Table, work: TableWork): Promise<TableOu
 
 async function writeWith(table: OpenTable, work: TableWork): Promise<TableOutcome> {
   const deadlineMs = table.clock.nowMs() + table.limits.totalMs;
-  const tasks: Task[] = [];
-  for (let from = 0; from < work.puts.length; from += BATCH_MAX) {
-    const puts = work.puts.slice(from, from + BATCH_MAX);
-    tasks.push({ work: { puts, updates: [] }, run: () => writePuts(table, puts, deadlineMs) });
-  }
+  const tasks: Task[] = work.batches.map((batch) => ({
+    work: { batches: [batch], updates: [] },
+    run: () => writeBatch(table, batch, deadlineMs),
+  }));
   for (const update of work.updates) {
     tasks.push({
-      work: { puts: [], updates: [update] },
+      work: { batches: [], updates: [update] },
       run: async () => [await writeObject(table, update, deadlineMs)],
     });
   }
@@ -113,19 +112,20 @@ async function runTasks(tasks: readonly Task[], atOnce: number): Promise<TableOu
   await Promise.all(Array.from({ length: Math.min(atOnce, tasks.length) }, lane));
   if (undone.size === 0) return { unwritable, left: NO_WORK, failure: null };
   const left = {
-    puts: [...undone].flatMap((task) => task.work.puts),
+    batches: [...undone].flatMap((task) => task.work.batches),
     updates: [...undone].flatMap((task) => task.work.updates),
   };
   return { unwritable, left, failure };
 }
 
+const encoder = new TextEncoder();
 const OVER_BUDGET: DynamoAnswer = { kind: "unavailable", message: "the request's calls are used up" };
 
 /** Calls until an answer is final: `remainder` says what of the call is still to do, or null. */
 async function callWithRetry(
   table: OpenTable,
   target: string,
-  firstBody: string,
+  firstBody: Uint8Array,
   deadlineMs: number,
   remainder: (text: string) => string | null,
 ): Promise<DynamoAnswer> {
@@ -138,7 +138,7 @@ async function callWithRetry(
     if (answer.kind === "ok") {
       const left = remainder(answer.text);
       if (left === null) return answer;
-      body = left;
+      body = encoder.encode(left);
       answer = { kind: "throttled", errorType: "UnprocessedItems", message: "items were left unprocessed" };
     }
     const ceilingMs = Math.min(BACKOFF_MAX_MS, BACKOFF_FIRST_MS * 2 ** attempt);
@@ -169,29 +169,19 @@ function unprocessed(text: string): string | null {
   return `{"RequestItems":${JSON.stringify(left)}}`;
 }
 
-async function writePuts(
-  table: OpenTable,
-  puts: readonly Put[],
-  deadlineMs: number,
-): Promise<readonly Written[]> {
-  // Added up, not joined: a rope is copied once, when it is encoded.
-  let body = `{"RequestItems":{${JSON.stringify(table.name)}:[${puts[0]?.text ?? ""}`;
-  for (let at = 1; at < puts.length; at++) body += `,${puts[at]?.text ?? ""}`;
-  body += "]}}";
-  const answer = await callWithRetry(
-    table,
-    "DynamoDB_20120810.BatchWriteItem",
-    body,
-    deadlineMs,
-    unprocessed,
-  );
+async function writeBatch(table: OpenTable, batch: Batch, deadlineMs: number): Promise<readonly Written[]> {
+  const target = "DynamoDB_20120810.BatchWriteItem";
+  const answer = await callWithRetry(table, target, bodyFor(table.name, batch), deadlineMs, unprocessed);
   if (answer.kind === "ok") return [WRITTEN];
-  const indexes = puts.map((put) => put.index).filter((index) => index !== null);
+  const indexes = batch.indexes.filter((index) => index !== null);
   const failure = failureOf(answer, indexes);
-  if (failure.kind !== "refused" || puts.length === 1) return [failure];
+  if (failure.kind !== "refused" || batch.indexes.length === 1) return [failure];
   // One item fails the call for all: find out which, one by one.
   const results: Written[] = [];
-  for (const put of puts) results.push(...(await writePuts(table, [put], deadlineMs)));
+  for (const put of putsOf(batch)) {
+    for (const one of batchesOf(table.name, [put]))
+      results.push(...(await writeBatch(table, one, deadlineMs)));
+  }
   return results;
 }
 
@@ -199,9 +189,9 @@ const whole = (): null => null;
 
 async function writeObject(table: OpenTable, update: ObjectUpdate, deadlineMs: number): Promise<Written> {
   const target = "DynamoDB_20120810.UpdateItem";
-  let answer = await callWithRetry(table, target, update.set, deadlineMs, whole);
+  let answer = await callWithRetry(table, target, encoder.encode(update.set), deadlineMs, whole);
   if (answer.kind === "refused" && answer.errorType === "ConditionalCheckFailedException") {
-    answer = await callWithRetry(table, target, update.fill, deadlineMs, whole);
+    answer = await callWithRetry(table, target, encoder.encode(update.fill), deadlineMs, whole);
   }
   return answer.kind === "ok" ? WRITTEN : failureOf(answer, update.indexes);
 }

@@ -2,6 +2,9 @@ import "./orphan.ts";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { build, stop } from "esbuild";
+import { planChanges } from "../cli/sources.ts";
+import { SOURCE_RECORD, sourceRecordKvKey } from "../edge/sources.ts";
+import type { SourceRecord } from "../edge/sources.ts";
 import { VarveError } from "../shared/errors.ts";
 import { quiet, runMiniflare } from "./child.ts";
 import { EdgeSettings, settingsOf } from "./settings.ts";
@@ -41,6 +44,15 @@ async function compatibility(): Promise<{ readonly date: string; readonly flags:
   return { date, flags: [...list.matchAll(/"([^"]+)"/g)].map((match) => match[1] ?? "") };
 }
 
+const LOCAL_SOURCE = "local";
+
+/** The source that is there from the start; whatever else is made of it, it has the key that this run prints. */
+function localSource(before: SourceRecord | null, writeKey: string): SourceRecord {
+  const record = before ?? SOURCE_RECORD.parse({ id: LOCAL_SOURCE, name: "Local" });
+  const others = record.writeKeys.filter((key) => key !== writeKey);
+  return { ...record, writeKeys: [writeKey, ...others] };
+}
+
 const settings = settingsOf(EdgeSettings);
 await runMiniflare(
   async () => {
@@ -62,6 +74,7 @@ await runMiniflare(
             },
             env: {
               SOURCES: { type: "kv", id: "SOURCES" },
+              // No SPILL: Miniflare's queue is in memory, and what was answered 200 would die with the process.
               ...Object.fromEntries(
                 Object.entries(settings.vars).map(([name, value]) => [
                   name,
@@ -76,9 +89,10 @@ await runMiniflare(
   },
   async (miniflare) => {
     const sources = await miniflare.getKVNamespace("SOURCES");
-    const name = `key:${settings.writeKey}`;
-    if ((await sources.get(name)) === null) {
-      await sources.put(name, JSON.stringify({ id: "local", name: "Local", enabled: true }));
+    const stored = await sources.get(sourceRecordKvKey(LOCAL_SOURCE), "text");
+    const before = stored === null ? null : SOURCE_RECORD.parse(JSON.parse(stored));
+    for (const change of planChanges(before, localSource(before, settings.writeKey))) {
+      if (change.kind === "put") await sources.put(change.key, change.value);
     }
   },
 );

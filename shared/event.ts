@@ -9,7 +9,7 @@
 import * as z from "zod";
 import { isCleanText, isJsonObject, isRawNumber } from "./json.ts";
 import type { JsonObject } from "./json.ts";
-import { eventTimes } from "./time.ts";
+import { eventTimes, parseTimeMs } from "./time.ts";
 import type { EventTimes } from "./time.ts";
 
 export const EVENT_TYPES = ["track", "identify", "page", "screen", "group", "alias"] as const;
@@ -116,6 +116,8 @@ export type Envelope = {
   readonly context: JsonObject | null;
   readonly integrations: JsonObject | null;
   readonly sentAt: unknown;
+  /** `sentAt`, read once for all its events; null where it is absent or no time. */
+  readonly sentAtMs: number | null;
   readonly originalTimestamp: unknown;
 };
 
@@ -287,8 +289,10 @@ function build(type: EventType, raw: JsonObject, envelope: Envelope, receipt: Re
   const userId = idText(raw["userId"]);
   const anonymousId = idText(raw["anonymousId"]);
   const original = raw["originalTimestamp"] ?? raw["timestamp"] ?? envelope.originalTimestamp;
-  const sentAt = raw["sentAt"] ?? envelope.sentAt;
-  const times = eventTimes(original, sentAt, receipt.receivedAtMs, receipt.skewMaxMs);
+  const own = raw["sentAt"] ?? null;
+  const sentAt = own ?? envelope.sentAt;
+  const sentAtMs = own === null ? envelope.sentAtMs : parseTimeMs(own);
+  const times = eventTimes(original, sentAtMs, receipt.receivedAtMs, receipt.skewMaxMs);
   const timestamp = isoTime(times, receipt);
   const record: JsonObject = {
     ...raw,

@@ -74,20 +74,21 @@ const FUTURE_MAX_MS = 24 * 3600_000;
 /**
  * Segment's rule: `timestamp = receivedAt - (sentAt - originalTimestamp)`, which corrects a client's clock
  * and, as a price, moves each event by its network delay; so it is applied only when the skew exceeds
- * `skewMaxMs`. A time that is absurd (unreadable, before 1970, or in the future) is replaced by the receipt.
+ * `skewMaxMs`. `sentMs` is null where the client did not say. A time that is absurd (unreadable, before 1970,
+ * or in the future) is replaced by the receipt.
  */
 export function eventTimes(
   original: unknown,
-  sent: unknown,
+  sentMs: number | null,
   receivedAtMs: number,
   skewMaxMs: number,
 ): EventTimes {
   if (original === undefined || original === null)
     return { timestampMs: receivedAtMs, asSent: null, flags: NO_FLAGS };
-  const originalMs = parseTimeMs(original);
+  const canonical = typeof original === "string" ? canonicalMs(original) : null;
+  const originalMs = canonical ?? parseTimeMs(original);
   if (originalMs === null)
     return { timestampMs: receivedAtMs, asSent: null, flags: ["timestamp_unreadable"] };
-  const sentMs = sent === undefined || sent === null ? null : parseTimeMs(sent);
   const skewed = sentMs !== null && Math.abs(receivedAtMs - sentMs) > skewMaxMs;
   const timestampMs = skewed ? receivedAtMs - (sentMs - originalMs) : originalMs;
   if (timestampMs < 0) return { timestampMs: receivedAtMs, asSent: null, flags: ["timestamp_before_1970"] };
@@ -95,8 +96,7 @@ export function eventTimes(
     return { timestampMs: receivedAtMs, asSent: null, flags: ["timestamp_in_future"] };
   }
   if (skewed) return { timestampMs, asSent: null, flags: SKEWED };
-  const canonical = typeof original === "string" && canonicalMs(original) !== null;
-  return { timestampMs, asSent: canonical ? original : null, flags: NO_FLAGS };
+  return { timestampMs, asSent: canonical === null ? null : (original as string), flags: NO_FLAGS };
 }
 
 const NO_FLAGS: readonly string[] = [];

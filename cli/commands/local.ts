@@ -11,6 +11,10 @@ export const local: Command = {
     flush: { type: "string", value: "TIME", help: "how often changes are committed (1s)" },
     json: { ...JSON_OPTION, help: "for programs: one object on the first line of stdout, then events" },
   },
+  note: [
+    "There is no spill queue here, since a queue on this machine would be one in memory: an event that the",
+    "local DynamoDB does not take is answered 503, and stays with its client. 200 means that it is on disk.",
+  ].join("\n"),
   examples: ["varve local", "varve local --port 0 --data /tmp/try --flush 200ms --json"],
   run: async ({ options, stopSignal }) => {
     if (!import.meta.filename.endsWith(".ts")) {

@@ -19,7 +19,11 @@ export type DynamoAnswer =
 export type DynamoCall = (target: string, body: string) => Promise<DynamoAnswer>;
 
 /** Calls that share one timer, each with its own time-out. To be closed when no call is under way. */
-export type DynamoSession = { readonly call: DynamoCall; readonly close: () => void };
+export type DynamoSession = {
+  /** As `DynamoCall`, with the body in UTF-8. */
+  readonly call: (target: string, body: Uint8Array) => Promise<DynamoAnswer>;
+  readonly close: () => void;
+};
 
 export type DynamoClient = {
   readonly call: DynamoCall;
@@ -115,8 +119,7 @@ export function createDynamo(options: DynamoOptions): DynamoClient {
   const sign = createSigner();
   const send = options.fetch ?? ((input: string, init: RequestInit) => fetch(input, init));
 
-  async function post(target: string, body: string): Promise<DynamoAnswer> {
-    const bytes = encoder.encode(body);
+  async function post(target: string, body: Uint8Array): Promise<DynamoAnswer> {
     const credentials = await options.credentials();
     const nowMs = Date.now();
     const { region } = options;
@@ -125,12 +128,12 @@ export function createDynamo(options: DynamoOptions): DynamoClient {
       region,
       service: "dynamodb",
       target,
-      body: bytes,
+      body,
       credentials,
       nowMs,
     });
     try {
-      const response = await send(href, { method: "POST", headers, body: bytes });
+      const response = await send(href, { method: "POST", headers, body });
       return answerOf(response.status, await response.text());
     } catch (error) {
       return { kind: "unavailable", message: error instanceof Error ? error.message : String(error) };
@@ -145,7 +148,7 @@ export function createDynamo(options: DynamoOptions): DynamoClient {
   async function call(target: string, body: string): Promise<DynamoAnswer> {
     const session = open();
     try {
-      return await session.call(target, body);
+      return await session.call(target, encoder.encode(body));
     } finally {
       session.close();
     }

@@ -64,10 +64,8 @@ test(
 
     const port = portOf(near);
     await near.stop();
-    const started = Date.now();
     for (let n = 0; n < 8; n++) expect(await send("wk", `during-${n}`)).toBe(200);
     expect(await send("wk-pinned", "pinned-during")).toBe(200);
-    expect(Date.now() - started).toBeLessThan(20_000);
     expect([...far.items.keys()].filter((key) => key.startsWith("e#web#during-"))).toHaveLength(8);
     expect([...far.items.keys()].filter((key) => key.startsWith("o#") || key.includes("pinned"))).toEqual([]);
 

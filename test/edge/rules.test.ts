@@ -4,7 +4,13 @@ import { SOURCE } from "../../edge/sources.ts";
 import { normaliseEvent } from "../../shared/event.ts";
 import type { NormalEvent } from "../../shared/event.ts";
 
-const ENVELOPE = { context: null, integrations: null, sentAt: undefined, originalTimestamp: undefined };
+const ENVELOPE = {
+  context: null,
+  integrations: null,
+  sentAt: undefined,
+  sentAtMs: null,
+  originalTimestamp: undefined,
+};
 const RECEIPT = {
   receivedAtMs: 1,
   receivedAt: new Date(1).toISOString(),

@@ -1,15 +1,26 @@
 import { expect, test } from "vitest";
+import { batchesOf, putsOf } from "../../edge/batch.ts";
+import type { Put } from "../../edge/items.ts";
 import { packSpill, spill, unpackSpill } from "../../edge/spill.ts";
 import type { TableWork } from "../../edge/table.ts";
 
+const putOf = (index: number, bytes: number): Put => ({
+  text: JSON.stringify({ PutRequest: `${index}"é`.padEnd(bytes, "x") }),
+  index,
+});
 const work = (puts: number, bytes: number, updates = 0): TableWork => ({
-  puts: Array.from({ length: puts }, (_, index) => ({ text: `${index}"é`.padEnd(bytes, "x"), index })),
+  batches: batchesOf(
+    "varve",
+    Array.from({ length: puts }, (_, index) => putOf(index, bytes)),
+  ),
   updates: Array.from({ length: updates }, (_, index) => ({
     set: `s${index}`,
     fill: `f${index}`,
     indexes: [index],
   })),
 });
+
+const textsOf = ({ batches }: TableWork): string[] => batches.flatMap(putsOf).map(({ text }) => text);
 
 test("what is packed comes out again, in messages and calls within the platform's limits", () => {
   const sent = work(300, 3_000, 50);
@@ -23,10 +34,8 @@ test("what is packed comes out again, in messages and calls within the platform'
   }
   const unpacked = packed.calls.flat().map(unpackSpill);
   expect(unpacked.every((one) => one?.region === "eu")).toBe(true);
-  expect(unpacked.flatMap((one) => one?.work.puts.map(({ text }) => text) ?? [])).toEqual(
-    sent.puts.map(({ text }) => text),
-  );
-  expect(unpacked.flatMap((one) => one?.work.updates.map(({ set }) => set) ?? [])).toHaveLength(50);
+  expect(unpacked.flatMap((one) => one?.puts.map(({ text }) => text) ?? [])).toEqual(textsOf(sent));
+  expect(unpacked.flatMap((one) => one?.updates.map(({ set }) => set) ?? [])).toHaveLength(50);
 });
 
 test("what no message can hold is not half spilled", async () => {

@@ -1,8 +1,9 @@
 import { describe, expect, test } from "vitest";
 import type { Clock } from "../../shared/clock.ts";
-import type { DynamoAnswer, DynamoClient } from "../../shared/aws/dynamodb.ts";
-import { TABLE_LIMITS, writeTable } from "../../edge/table.ts";
-import type { Put } from "../../edge/items.ts";
+import type { DynamoAnswer, DynamoClient, DynamoSession } from "../../shared/aws/dynamodb.ts";
+import { batchesOf } from "../../edge/batch.ts";
+import type { Batch } from "../../edge/batch.ts";
+import { NO_WORK, TABLE_LIMITS, writeTable } from "../../edge/table.ts";
 
 type Call = { readonly target: string; readonly body: string };
 
@@ -28,7 +29,8 @@ function scripted(
     calls.push({ target, body });
     return answer({ target, body }, calls.length);
   };
-  return { calls, call, open: () => ({ call, close: () => undefined }) };
+  const inSession: DynamoSession["call"] = (target, body) => call(target, new TextDecoder().decode(body));
+  return { calls, call, open: () => ({ call: inSession, close: () => undefined }) };
 }
 
 const ok = (text = '{"UnprocessedItems":{}}'): DynamoAnswer => ({ kind: "ok", text });
@@ -41,37 +43,40 @@ const invalidCredentials: DynamoAnswer = {
 };
 const old: DynamoAnswer = { kind: "refused", errorType: "ConditionalCheckFailedException", message: "older" };
 
-const puts = (count: number): Put[] =>
-  Array.from({ length: count }, (_, index) => ({ text: `{"PutRequest":{"n":${index}}}`, index }));
+const batches = (count: number): readonly Batch[] =>
+  batchesOf(
+    "varve",
+    Array.from({ length: count }, (_, index) => ({ text: `{"PutRequest":{"n":${index}}}`, index })),
+  );
 
 const write = (dynamo: DynamoClient, work: Partial<Parameters<typeof writeTable>[1]>, clock = testClock()) =>
   writeTable(
     { dynamo, name: "varve", clock, limits: TABLE_LIMITS, budget: { left: 1000 } },
-    { puts: [], updates: [], ...work },
+    { ...NO_WORK, ...work },
   );
 
-const DONE = { unwritable: [], left: { puts: [], updates: [] }, failure: null };
+const DONE = { unwritable: [], left: NO_WORK, failure: null };
 
 describe("events", () => {
   test("go 25 a call", async () => {
     const dynamo = scripted(() => ok());
-    expect(await write(dynamo, { puts: puts(60) })).toEqual(DONE);
+    expect(await write(dynamo, { batches: batches(60) })).toEqual(DONE);
     expect(dynamo.calls).toHaveLength(3);
   });
 
   test("that are left unprocessed are sent again, alone", async () => {
     const left = '{"UnprocessedItems":{"varve":[{"PutRequest":{"n":1}}]}}';
     const dynamo = scripted((_call, nth) => (nth === 1 ? ok(left) : ok()));
-    expect(await write(dynamo, { puts: puts(3) })).toEqual(DONE);
+    expect(await write(dynamo, { batches: batches(3) })).toEqual(DONE);
     expect(dynamo.calls[1]?.body).toBe('{"RequestItems":{"varve":[{"PutRequest":{"n":1}}]}}');
   });
 
   test("wait longer at each throttling, within a bound", async () => {
     const clock = testClock();
     const dynamo = scripted(() => throttled);
-    expect(await write(dynamo, { puts: puts(1) }, clock)).toMatchObject({
+    expect(await write(dynamo, { batches: batches(1) }, clock)).toMatchObject({
       failure: { throttled: true },
-      left: { puts: puts(1) },
+      left: { batches: batches(1) },
     });
     expect(dynamo.calls).toHaveLength(TABLE_LIMITS.attemptsMax);
     expect(clock.sleptMs()).toBeLessThan(TABLE_LIMITS.totalMs);
@@ -79,29 +84,31 @@ describe("events", () => {
 
   test("no further call starts once the table is down", async () => {
     const dynamo = scripted(() => ({ kind: "unavailable", message: "refused" }));
-    await write(dynamo, { puts: puts(2500) });
+    await write(dynamo, { batches: batches(2500) });
     expect(dynamo.calls.length).toBeLessThanOrEqual(TABLE_LIMITS.callsAtOnce * TABLE_LIMITS.attemptsMax);
   });
 
   test("what one call wrote is not left when another fails", async () => {
     const dynamo = scripted((call) => (call.body.includes('"n":30}') ? invalidCredentials : ok()));
-    const { left } = await write(dynamo, { puts: puts(50) });
-    expect(left.puts.map(({ index }) => index)).toEqual(Array.from({ length: 25 }, (_, n) => n + 25));
+    const { left } = await write(dynamo, { batches: batches(50) });
+    expect(left.batches.flatMap(({ indexes }) => indexes)).toEqual(
+      Array.from({ length: 25 }, (_, n) => n + 25),
+    );
   });
 
   test("no more calls are made than the request has", async () => {
     const dynamo = scripted(() => ok());
     const { left, failure } = await writeTable(
       { dynamo, name: "varve", clock: testClock(), limits: TABLE_LIMITS, budget: { left: 2 } },
-      { puts: puts(75), updates: [] },
+      { batches: batches(75), updates: [] },
     );
     expect(failure?.reason).toContain("used up");
-    expect([dynamo.calls.length, left.puts.length]).toEqual([2, 25]);
+    expect([dynamo.calls.length, left.batches.length]).toEqual([2, 1]);
   });
 
   test("one that the table refuses for good is named, and the rest is written", async () => {
     const dynamo = scripted((call) => (call.body.includes('"n":7}') ? invalid : ok()));
-    expect(await write(dynamo, { puts: puts(10) })).toEqual({
+    expect(await write(dynamo, { batches: batches(10) })).toEqual({
       ...DONE,
       unwritable: [{ index: 7, message: "too big" }],
     });
@@ -114,7 +121,7 @@ describe("events", () => {
       message: "no table",
     };
     const dynamo = scripted(() => missing);
-    expect(await write(dynamo, { puts: puts(2) })).toMatchObject({ failure: { throttled: false } });
+    expect(await write(dynamo, { batches: batches(2) })).toMatchObject({ failure: { throttled: false } });
     expect(dynamo.calls).toHaveLength(1);
   });
 });

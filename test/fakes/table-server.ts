@@ -10,6 +10,8 @@ import type { AttributeMap, AttributeValue } from "../../shared/item.ts";
 export type TableServer = {
   readonly endpoint: string;
   readonly items: ReadonlyMap<string, AttributeMap>;
+  /** How many calls it was sent. */
+  readonly calls: () => number;
   readonly stop: () => Promise<void>;
 };
 
@@ -105,7 +107,9 @@ async function textOf(request: IncomingMessage): Promise<string> {
 /** On `port`, so that one can stop and come back; 0 picks one. */
 export async function startTableServer(port = 0): Promise<TableServer> {
   const items = new Map<string, AttributeMap>();
+  let calls = 0;
   const server = createServer((request, response) => {
+    calls += 1;
     void textOf(request).then((text) => {
       const batch = String(request.headers["x-amz-target"]).endsWith("BatchWriteItem");
       const body = JSON.parse(text) as unknown;
@@ -121,6 +125,7 @@ export async function startTableServer(port = 0): Promise<TableServer> {
   return {
     endpoint: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
     items,
+    calls: () => calls,
     stop: () =>
       new Promise((resolve) => {
         server.closeAllConnections();

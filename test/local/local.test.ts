@@ -94,6 +94,15 @@ describe("a running system", () => {
     expect(await isHealthy(running)).toBe(true);
   });
 
+  test("its own source is listed, with the key that it prints", async () => {
+    const { stdout } = await varve("sources", "list", "--json", "--data", dataDir);
+    expect(JSON.parse(stdout)).toMatchObject({
+      id: "local",
+      enabled: true,
+      writeKeys: [system.running.writeKey],
+    });
+  });
+
   test("has a table with a stream of new images", async () => {
     const { dynamodb, dynamodbCredentials, table } = system.running;
     const client = new DynamoDBClient({
@@ -126,6 +135,18 @@ describe("a running system", () => {
   test("an event posted to it is in the changelog", async () => {
     expect(await track(system.running, "first-event")).toBe(200);
     await eventually("committed", () => isCommitted(dataDir, "first-event"));
+  });
+
+  test("an event that its DynamoDB does not take is not acknowledged, and can be sent again", async () => {
+    const pid = system.running.processes["dynamodb"] ?? 0;
+    process.kill(pid, "SIGSTOP");
+    try {
+      expect(await track(system.running, "sent-again")).toBe(503);
+    } finally {
+      process.kill(pid, "SIGCONT");
+    }
+    await eventually("taken", async () => (await track(system.running, "sent-again")) === 200);
+    await eventually("committed", () => isCommitted(dataDir, "sent-again"));
   });
 
   test("the demo posts, waits and tells", async () => {

@@ -50,7 +50,9 @@ test("calls of one session time out each on its own", async () => {
   });
   const session = dynamo.open();
   const targets = ["T.Silent", "T.Op", "T.Silent", "T.Op"];
-  const answers = await Promise.all(targets.map((target) => session.call(target, "{}")));
+  const answers = await Promise.all(
+    targets.map((target) => session.call(target, new TextEncoder().encode("{}"))),
+  );
   session.close();
   expect(answers.map(({ kind }) => kind)).toEqual(["unavailable", "ok", "unavailable", "ok"]);
 });

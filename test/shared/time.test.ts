@@ -62,7 +62,7 @@ describe("eventTimes", () => {
     ["far future", "2099-01-01T00:00:00Z", RECEIVED, RECEIVED, ["timestamp_in_future"]],
     ["before 1970", "1900-01-01T00:00:00Z", RECEIVED, RECEIVED, ["timestamp_before_1970"]],
   ])("%s", (_name, original, sent, timestamp, flags) => {
-    const times = eventTimes(original, sent, Date.parse(RECEIVED), 60_000);
+    const times = eventTimes(original, parseTimeMs(sent), Date.parse(RECEIVED), 60_000);
     expect(new Date(times.timestampMs).toISOString()).toBe(timestamp);
     expect(times.flags).toEqual(flags);
   });

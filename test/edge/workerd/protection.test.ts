@@ -2,6 +2,7 @@
 import { createExecutionContext, createMessageBatch, getQueueResult } from "cloudflare:test";
 import { env, exports } from "cloudflare:workers";
 import { describe, expect, test } from "vitest";
+import { batchesOf } from "../../../edge/batch.ts";
 import { drainQueue } from "../../../edge/gateway.ts";
 import { packSpill } from "../../../edge/spill.ts";
 import { systemClock } from "../../../shared/clock.ts";
@@ -140,7 +141,10 @@ async function drain(bodies: readonly unknown[]) {
 describe("the spill queue's messages", () => {
   test("are drained into the table of their region", async () => {
     const put = `{"PutRequest":{"Item":{"pk":{"S":"e#spill#1"},"kind":{"S":"event"}}}}`;
-    const packed = packSpill("us-east-1", { puts: [{ text: put, index: 0 }], updates: [] });
+    const packed = packSpill("us-east-1", {
+      batches: batchesOf("varve", [{ text: put, index: 0 }]),
+      updates: [],
+    });
     const texts = packed.kind === "packed" ? packed.calls.flat() : [];
     const { explicitAcks } = await drain(texts);
     expect(explicitAcks).toEqual(["0"]);

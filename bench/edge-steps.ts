@@ -1,0 +1,115 @@
+/** A worker that does the edge's work up to the step that its binding `STEP` names, for a batch of events. */
+import { createDynamo } from "../shared/aws/dynamodb.ts";
+import type { DynamoClient } from "../shared/aws/dynamodb.ts";
+import { createSigner } from "../shared/aws/sign.ts";
+import { mayNeedCleaning, parseJson } from "../shared/json.ts";
+import type { Batch } from "../edge/batch.ts";
+import { batchesOf } from "../edge/batch.ts";
+import { readBody } from "../edge/body.ts";
+import { ingest } from "../edge/ingest.ts";
+import type { Ingested } from "../edge/ingest.ts";
+import { eventPuts } from "../edge/items.ts";
+import { compileSource } from "../edge/rules.ts";
+import { SOURCE } from "../edge/sources.ts";
+
+type Bindings = { readonly STEP: string; readonly DYNAMODB_ENDPOINT: string };
+export const STEPS = ["read", "parse", "check", "items", "sign", "call", "parse and call"] as const;
+
+const rulesOf = compileSource(SOURCE.parse({ id: "bench" }));
+const sign = createSigner();
+const credentials = { accessKeyId: "bench", secretAccessKey: "bench" };
+const TARGET = "DynamoDB_20120810.BatchWriteItem";
+
+async function parsed(request: Request): Promise<{ readonly body: unknown; readonly dirty: boolean }> {
+  const read = await readBody(request);
+  if (read.kind === "refused") throw new Error(read.message);
+  return { body: parseJson(read.text), dirty: mayNeedCleaning(read.text) };
+}
+
+async function checked(request: Request): Promise<Ingested> {
+  const { body, dirty } = await parsed(request);
+  const receivedAtMs = Date.now();
+  const ingested = ingest({ kind: "batch" }, body, {
+    receivedAtMs,
+    receivedAt: new Date(receivedAtMs).toISOString(),
+    skewMaxMs: 60_000,
+    newId: () => crypto.randomUUID(),
+    dirty,
+    rules: rulesOf({ ip: null, userAgent: null }),
+  });
+  if (ingested.kind === "refused") throw new Error(ingested.message);
+  return ingested;
+}
+
+async function batched(request: Request): Promise<readonly Batch[]> {
+  const { events } = await checked(request);
+  const putOf = eventPuts({ source: "bench", receivedAtMs: Date.now(), expiresAtS: 2_000_000_000 });
+  return batchesOf(
+    "varve",
+    events.map(({ event, body, index }) => putOf(event, body, index)),
+  );
+}
+
+function signed(body: Uint8Array): Promise<Record<string, string>> {
+  const nowMs = Date.now();
+  return sign({
+    host: "127.0.0.1",
+    region: "us-east-1",
+    service: "dynamodb",
+    target: TARGET,
+    body,
+    credentials,
+    nowMs,
+  });
+}
+
+let dynamo: DynamoClient | undefined;
+
+async function call(batches: readonly Batch[], endpoint: string): Promise<void> {
+  dynamo ??= createDynamo({
+    endpoint,
+    region: "us-east-1",
+    credentials: () => credentials,
+    timeoutMs: 2_500,
+  });
+  const session = dynamo.open();
+  await Promise.all(batches.map(({ body }) => session.call(TARGET, body)));
+  session.close();
+}
+
+/** As large as a call of 25 of the bench's events, and with as many headers. */
+const PLAIN_CALL = {
+  method: "POST",
+  headers: {
+    "Content-Type": "application/x-amz-json-1.0",
+    "X-Amz-Target": TARGET,
+    "X-Amz-Date": "20261123T000000Z",
+    Authorization: "x".repeat(200),
+  },
+  body: new Uint8Array(30_000).fill(120),
+};
+
+async function plainCalls(endpoint: string): Promise<void> {
+  const calls = Array.from({ length: 4 }, async () => (await fetch(endpoint, PLAIN_CALL)).text());
+  await Promise.all(calls);
+}
+
+const RUNS: Readonly<Record<string, (request: Request, endpoint: string) => Promise<unknown>>> = {
+  read: (request) => request.text(),
+  parse: async (request) => JSON.parse(await request.text()) as unknown,
+  check: checked,
+  items: batched,
+  sign: async (request) => Promise.all((await batched(request)).map(({ body }) => signed(body))),
+  call: async (request, endpoint) => call(await batched(request), endpoint),
+  "parse and call": async (request, endpoint) => {
+    JSON.parse(await request.text());
+    await plainCalls(endpoint);
+  },
+};
+
+export default {
+  async fetch(request: Request, bindings: Bindings): Promise<Response> {
+    if (request.method === "POST") await RUNS[bindings.STEP]?.(request, bindings.DYNAMODB_ENDPOINT);
+    return Response.json({ success: true });
+  },
+};

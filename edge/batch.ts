@@ -1,0 +1,52 @@
+/**
+ * A batch: the puts of one BatchWriteItem call.
+ *
+ * As bytes, and made before the first call: while a request waits for its table, the garbage collector would
+ * otherwise move its events, texts and items about, which cost a tenth of the edge's CPU.
+ */
+import type { Put } from "./items.ts";
+
+/** The most that BatchWriteItem takes. */
+export const BATCH_MAX = 25;
+
+export type Batch = {
+  /** What `body` names; regions may name their tables differently. */
+  readonly table: string;
+  /** The call's body, in UTF-8. */
+  readonly body: Uint8Array;
+  /** Where each put's event stood in the request; null for an item that no client waits for. */
+  readonly indexes: readonly (number | null)[];
+};
+
+const encoder = new TextEncoder();
+const decoder = new TextDecoder();
+
+function bodyOf(table: string, puts: readonly Put[]): Uint8Array {
+  // Added up, not joined: a rope is copied once, when it is encoded.
+  let text = `{"RequestItems":{${JSON.stringify(table)}:[${puts[0]?.text ?? ""}`;
+  for (let at = 1; at < puts.length; at++) text += `,${puts[at]?.text ?? ""}`;
+  return encoder.encode(`${text}]}}`);
+}
+
+export function batchesOf(table: string, puts: readonly Put[]): readonly Batch[] {
+  const batches: Batch[] = [];
+  for (let from = 0; from < puts.length; from += BATCH_MAX) {
+    const some = puts.slice(from, from + BATCH_MAX);
+    batches.push({ table, body: bodyOf(table, some), indexes: some.map(({ index }) => index) });
+  }
+  return batches;
+}
+
+/** The way back, for what a call could not do. */
+export function putsOf({ table, body, indexes }: Batch): readonly Put[] {
+  const { RequestItems } = JSON.parse(decoder.decode(body)) as {
+    readonly RequestItems: Readonly<Record<string, readonly object[]>>;
+  };
+  const requests = RequestItems[table] ?? [];
+  return requests.map((request, at) => ({ text: JSON.stringify(request), index: indexes[at] ?? null }));
+}
+
+/** The body for a table that may be another than the one that the batch was made for. */
+export function bodyFor(table: string, batch: Batch): Uint8Array {
+  return batch.table === table ? batch.body : bodyOf(table, putsOf(batch));
+}
