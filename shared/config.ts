@@ -87,6 +87,14 @@ const COMPACTOR_ENV = CHANGELOG_ENV.extend(TABLE_ENV.shape).extend({
   VARVE_LOG_RETENTION: DURATION.default(2 * 86_400_000),
   /** Where /metrics and /healthz are served, `port` or `host:port`; by default not at all. */
   VARVE_METRICS: LISTEN.optional(),
+  /** Where the web console is served, `port` or `host:port`; by default not at all. */
+  VARVE_CONSOLE: LISTEN.optional(),
+  /** Whoever knows it may look at the console. Needed unless that listens on loopback. */
+  VARVE_CONSOLE_TOKEN: z
+    .string()
+    .min(16, { error: "is shorter than 16 characters" })
+    .regex(/^[\x21-\x7e]*$/, { error: "is not all letters, digits and signs" })
+    .optional(),
   VARVE_POLL_MIN: DURATION.optional(),
   VARVE_POLL_MAX: DURATION.optional(),
 });
