@@ -84,7 +84,8 @@ export async function openConsole(options: ConsoleOptions): Promise<Console> {
     const nowMs = clock.nowMs();
     watchedMs = nowMs;
     if (snapshot !== null) recent.follow(commits, snapshot.files.values());
-    const picture = snapshot === null ? { windows: [], levels: [], gaps: [] } : pictureOf(snapshot);
+    const picture =
+      snapshot === null ? { windows: [], flushes: [], levels: [], gaps: [] } : pictureOf(snapshot);
     const lineage = lineageOf(snapshot?.shards ?? new Map());
     const bytes = picture.levels.reduce((sum, level) => sum + level.bytes, 0);
     const reading = readings.at(-1);

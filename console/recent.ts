@@ -52,11 +52,11 @@ export function openRecent(store: ObjectStore, clock: Clock): Recent {
   let failedMs = Number.NEGATIVE_INFINITY;
   let scratch: Scratch | null = null;
   let running: Promise<void> | null = null;
-  let closed = false;
+  const closing = new AbortController();
 
   const lookInto = async (file: DataFile): Promise<void> => {
     scratch ??= await openScratch(store);
-    const found = await digestFile(scratch, file);
+    const found = await digestFile(scratch, file, closing.signal);
     digests.set(file.path, { seconds: found.seconds });
     images = { rows: images.rows + found.images.rows, bytes: images.bytes + found.images.bytes };
     const fresh = found.rows.filter(({ shard, seq, key }) => !seen.has(`${shard}|${seq}|${key}`));
@@ -67,7 +67,7 @@ export function openRecent(store: ObjectStore, clock: Clock): Recent {
 
   const run = async (files: readonly DataFile[]): Promise<void> => {
     for (const file of files) {
-      if (closed) return;
+      if (closing.signal.aborted) return;
       const nowMs = clock.nowMs();
       const bytes = allowance.bytes + ((nowMs - allowance.atMs) / 1000) * BYTES_PER_SECOND;
       allowance = { bytes: Math.min(BYTES_AT_ONCE_MAX, bytes), atMs: nowMs };
@@ -102,7 +102,7 @@ export function openRecent(store: ObjectStore, clock: Clock): Recent {
 
   return {
     follow: (commits, live) => {
-      if (closed || running !== null || clock.nowMs() - failedMs < AGAIN_MS) return;
+      if (closing.signal.aborted || running !== null || clock.nowMs() - failedMs < AGAIN_MS) return;
       const isNew = ({ path }: DataFile): boolean =>
         !digests.has(path) && !skipped.has(path) && !passed.has(path);
       const ofCommits = commits.toReversed().flatMap(({ files: added }) => added);
@@ -138,7 +138,7 @@ export function openRecent(store: ObjectStore, clock: Clock): Recent {
       void resting.close();
     },
     close: async () => {
-      closed = true;
+      closing.abort();
       await running;
       await scratch?.close();
     },
@@ -161,8 +161,8 @@ type Found = Digest & {
 const NAMES = ["changedMs", "op", "key", "seq", "shard", "changes", ...COLUMNS] as const;
 const IMAGE_SQL = `left(image, ${IMAGE_CHARS_MAX + 1})`;
 
-async function digestFile(scratch: Scratch, file: DataFile): Promise<Found> {
-  const { relation, release } = await scratch.fetch([file]);
+async function digestFile(scratch: Scratch, file: DataFile, signal: AbortSignal): Promise<Found> {
+  const { relation, release } = await orAborted(scratch.fetch([file], signal), signal);
   try {
     const seconds = await scratch.connection.runAndReadAll(
       `SELECT (changed_ms // 1000)::DOUBLE, count(*)::DOUBLE, (count(*) FILTER (kind = 'rejected'))::DOUBLE,
@@ -189,5 +189,17 @@ async function digestFile(scratch: Scratch, file: DataFile): Promise<Found> {
     };
   } finally {
     await release();
+  }
+}
+
+/** A store that does not answer must not keep its process from ending. */
+async function orAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  const { promise: aborted, reject } = Promise.withResolvers<never>();
+  const stop = (): void => reject(new Error("the console is closing"));
+  signal.addEventListener("abort", stop, { once: true });
+  try {
+    return await Promise.race([work, aborted]);
+  } finally {
+    signal.removeEventListener("abort", stop);
   }
 }

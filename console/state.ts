@@ -62,8 +62,18 @@ export type PictureGap = {
   readonly detectedMs: number;
 };
 
+/** A flush's file, from its first row to its last. */
+export type PictureFlush = {
+  readonly startMs: number;
+  readonly endMs: number;
+  readonly rows: number;
+  readonly bytes: number;
+};
+
 export type Picture = {
   readonly windows: readonly PictureWindow[];
+  /** The newest files of level 0, one by one, newest first. */
+  readonly flushes: readonly PictureFlush[];
   readonly levels: readonly {
     readonly level: Level;
     readonly files: number;

@@ -4,7 +4,7 @@
  *
  * - A file's rows are spread evenly over the time that its statistics give them, unless it was looked into.
  * - A commit's rows are spread over the time since the commit before.
- * - Nothing is told of times past the watermark: not all of it is in yet.
+ * - Nothing is told of times past the watermark, nor of commits past the last one: not all of it is in yet.
  */
 import type { Flow } from "../state.ts";
 import type { KeptCommit } from "./commits.ts";
@@ -31,13 +31,17 @@ export type FlowInput = {
 const STEPS_MS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600].map((seconds) => seconds * 1000);
 const BUCKETS_MAX = 240;
 const SPAN_MIN_MS = 120_000;
+/** Of a log that commits often; of others, as far back as they make that many commits. */
+const SPAN_LONG_MS = 600_000;
 const SPAN_MAX_MS = 12 * 3_600_000;
 const NOW_MIN_MS = 10_000;
+const OVERDUE = 3;
 const ERRORS_SPAN_MS = 300_000;
 
 export function flowOf({ nowMs, commits, digests, readings }: FlowInput): Flow {
   const firstMs = Math.min(commits[0]?.line.atMs ?? nowMs, nowMs - SPAN_MIN_MS);
-  const fromMs = Math.max(firstMs, nowMs - SPAN_MAX_MS);
+  const spanMs = Math.max(SPAN_LONG_MS, BUCKETS_MAX * (cadenceMs(commits) ?? 0));
+  const fromMs = Math.max(firstMs, nowMs - Math.min(SPAN_MAX_MS, spanMs));
   const stepMs = STEPS_MS.find((step) => (nowMs - fromMs) / step <= BUCKETS_MAX) ?? 3_600_000;
   const lastEndMs = Math.floor(nowMs / stepMs) * stepMs;
   const count = Math.max(1, Math.ceil((lastEndMs - fromMs) / stepMs));
@@ -70,6 +74,10 @@ export function flowOf({ nowMs, commits, digests, readings }: FlowInput): Flow {
     }
   }
   const watermarkMs = commits.at(-1)?.line.watermarkMs ?? 0;
+  // The next commit is still to come; when it is overdue, nothing is being committed.
+  const lastMs = commits.at(-1)?.line.atMs ?? 0;
+  const isOverdue = nowMs - lastMs > OVERDUE * Math.max(stepMs, cadenceMs(commits) ?? 0);
+  const committedMs = isOverdue ? nowMs : lastMs;
   const perSecond = (value: number): number => (value * 1000) / stepMs;
   const isIn = (endMs: number): boolean => endMs <= watermarkMs && endMs > (commits[0]?.line.atMs ?? nowMs);
   const known = (values: readonly number[], unknown?: readonly boolean[]): (number | null)[] =>
@@ -84,9 +92,10 @@ export function flowOf({ nowMs, commits, digests, readings }: FlowInput): Flow {
     endsMs,
     accepted: known(accepted),
     rejected: known(rejected, unseen),
-    committed: committed.map((value, index) =>
-      (endsMs[index] ?? 0) > (commits[0]?.line.atMs ?? nowMs) ? perSecond(value) : null,
-    ),
+    committed: committed.map((value, index) => {
+      const endMs = endsMs[index] ?? 0;
+      return endMs > (commits[0]?.line.atMs ?? nowMs) && endMs <= committedMs ? perSecond(value) : null;
+    }),
     lagMs: lags(commits, endsMs),
     errors: errorsIn(readings, endsMs, stepMs),
     now: {

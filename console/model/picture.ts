@@ -7,12 +7,22 @@ import type { Picture, PictureWindow } from "../state.ts";
 /** Windows drawn of one level. Where there are more, neighbours are drawn as one. */
 const WINDOWS_MAX = 1_000;
 const LENGTHS_MS = [300_000, 3_600_000, 86_400_000, 7 * 86_400_000, 28 * 86_400_000, 364 * 86_400_000];
+const FLUSHES_MAX = 400;
 const GAPS_MAX = 200;
 
 export function pictureOf({ files, gaps }: Snapshot, windowsMax = WINDOWS_MAX): Picture {
   const byLevel = Map.groupBy(files.values(), ({ level }) => level);
   return {
     windows: LEVELS.flatMap((level) => windowsOf(level, byLevel.get(level) ?? [], windowsMax)),
+    flushes: (byLevel.get(0) ?? [])
+      .toSorted((a, b) => b.maxChangedMs - a.maxChangedMs)
+      .slice(0, FLUSHES_MAX)
+      .map(({ minChangedMs: startMs, maxChangedMs: endMs, totals, sizeBytes: bytes }) => ({
+        startMs,
+        endMs,
+        rows: totals.rows,
+        bytes,
+      })),
     levels: LEVELS.map((level) => {
       const { files: count, rows, bytes } = together(byLevel.get(level) ?? []);
       return { level, files: count, rows, bytes };

@@ -2,7 +2,7 @@
  * The changelog as a picture: time from left to right, a lane a level, a bar a window, as high as its bytes; above
  * them rows a window, below them commits; gaps across all.
  */
-/** @import { Picture, PictureWindow, State } from "../state.ts" */
+/** @import { Picture, PictureFlush, PictureWindow, State } from "../state.ts" */
 /** @import { Scale } from "./scale.js" */
 import { byId, choice, drawn, element, lazily, say, table, typed } from "./dom.js";
 import { bytes, clock, count, many, moment, shardName, short, span } from "./format.js";
@@ -16,6 +16,8 @@ const LEFT = 84;
 const RIGHT = 14;
 const TOP = 8;
 const AXIS = 22;
+/** The foot of the bars, whose height is the logarithm of the bytes. */
+const LEAST_BYTES = 500;
 const NAMES = /** @type {const} */ (["5 min, as flushed", "5 min, merged", "1 hour", "1 day"]);
 const SPANS = /** @type {const} */ ({ all: null, day: 86_400_000, hour: 3_600_000 });
 
@@ -102,11 +104,11 @@ function redraw() {
 const hint = ({ picture }) =>
   picture.windows.length === 0
     ? "No files yet."
-    : "A bar is a window's files: as high as their bytes, level by level. Point at one for its numbers; the table below has them all.";
+    : "A bar's height is the logarithm of its bytes. Point at one for its numbers.";
 
 /** @param {State} shown @param {number} nowMs @param {number} width */
 function draw({ picture, commits, log }, nowMs, width) {
-  const left = width < 560 ? 46 : LEFT;
+  const left = width < 560 ? 64 : LEFT;
   const right = width - RIGHT;
   const lanesTop = TOP + ROWS_LANE + LANE_GAP;
   const laneTop = (/** @type {number} */ level) => lanesTop + (3 - level) * (LANE + LANE_GAP);
@@ -123,7 +125,7 @@ function draw({ picture, commits, log }, nowMs, width) {
       ? logScale(oldestMs, nowMs, left, right)
       : linearScale(nowMs - spanMs, nowMs, left, right);
   const seen = picture.windows.filter(({ startMs, lengthMs }) => startMs + lengthMs > scale.fromMs);
-  const most = Math.max(1, ...seen.map((one) => one.bytes));
+  const most = Math.max(2 * LEAST_BYTES, ...seen.map((one) => one.bytes));
   const densest = Math.max(1e-9, ...seen.map(density));
 
   const svg = drawn("svg", {
@@ -160,10 +162,13 @@ function draw({ picture, commits, log }, nowMs, width) {
   }
   svg.append(laneName(left, commitsTop + COMMITS_LANE / 2 - 5, "commits", ""));
   for (const one of seen) svg.append(...bars(one, scale, nowMs, laneTop(one.level), most, densest));
+  for (const one of picture.flushes) {
+    if (one.endMs > scale.fromMs) svg.append(flushBar(one, scale, laneTop(0), most));
+  }
   for (const { atMs, operation, version, rows } of commits) {
     if (atMs < scale.fromMs) continue;
     const x = scale.x(atMs);
-    const kind = operation === "WRITE" ? (rows > 0 ? "write" : "beat") : "merge";
+    const kind = operation === "OPTIMIZE" ? "merge" : rows > 0 ? "write" : "beat";
     const mark = drawn("line", {
       class: `commit ${kind}`,
       x1: x,
@@ -208,25 +213,28 @@ function bars(one, scale, nowMs, y, most, densest) {
   const from = scale.x(one.startMs);
   const to = scale.x(Math.min(nowMs, one.startMs + one.lengthMs));
   const wide = Math.max(1.5, to - from - 1);
-  const high = Math.max(3, Math.sqrt(one.bytes / most) * (LANE - 6));
+  const high = heightOf(one.bytes, most);
   const dense = Math.max(1.5, Math.sqrt(density(one) / densest) * (ROWS_LANE - 4));
   const words = wordsOf(one);
   const group = drawn(
     "g",
     { class: `window level-${one.level}` },
     drawn("rect", { class: "extent", x: from, y, width: wide, height: LANE }),
-    drawn("rect", {
-      class: "amount",
-      x: from,
-      y: y + LANE - high,
-      width: wide,
-      height: high,
-      rx: Math.min(2, wide / 2),
-    }),
+    ...(one.level === 0
+      ? []
+      : [
+          drawn("rect", {
+            class: "amount",
+            x: from,
+            y: y + LANE - high,
+            width: wide,
+            height: high,
+            rx: Math.min(2, wide / 2),
+          }),
+        ]),
     drawn("title", {}, words),
   );
-  group.addEventListener("pointerenter", () => say(byId("changelog-info"), words));
-  group.addEventListener("pointerleave", () => state !== null && say(byId("changelog-info"), hint(state)));
+  tellAt(group, words);
   return [
     drawn("rect", {
       class: `rows level-${one.level}`,
@@ -239,6 +247,34 @@ function bars(one, scale, nowMs, y, most, densest) {
   ];
 }
 
+/** @param {number} size @param {number} most */
+const heightOf = (size, most) =>
+  Math.max(3, (Math.log(Math.max(1, size / LEAST_BYTES)) / Math.log(most / LEAST_BYTES)) * (LANE - 4));
+
+/** @param {PictureFlush} flush @param {Scale} scale @param {number} y @param {number} most */
+function flushBar({ startMs, endMs, rows, bytes: size }, scale, y, most) {
+  const from = scale.x(startMs);
+  const wide = Math.max(1, scale.x(endMs) - from - 0.5);
+  const high = heightOf(size, most);
+  const words = `flush of ${clock(startMs)} to ${clock(endMs)}: ${many(rows, "row")}, ${bytes(size)}`;
+  const group = drawn(
+    "g",
+    { class: "window level-0" },
+    drawn("rect", { class: "amount flush", x: from, y: y + LANE - high, width: wide, height: high }),
+    drawn("title", {}, words),
+  );
+  tellAt(group, words);
+  return group;
+}
+
+/** @param {Element} group @param {string} words */
+function tellAt(group, words) {
+  group.addEventListener("pointerenter", () => say(byId("changelog-info"), words));
+  group.addEventListener("pointerleave", () => {
+    if (state !== null) say(byId("changelog-info"), hint(state));
+  });
+}
+
 /** @param {PictureWindow} window */
 const wordsOf = ({ level, startMs, lengthMs, files, rows, changes, bytes: size }) =>
   `level ${level}, ${moment(startMs)} for ${span(lengthMs)}: ${many(files, "file")}, ${count(rows)} rows for ${many(changes, "change")}, ${bytes(size)}`;
@@ -249,7 +285,7 @@ function laneName(left, y, name, sub) {
   return drawn(
     "text",
     { class: "lane", x: left - 8, y: y + (sub === "" || narrow ? 4 : -1), "text-anchor": "end" },
-    narrow ? name.slice(0, 6) : name,
+    name,
     ...(sub === "" || narrow ? [] : [drawn("tspan", { class: "sub", x: left - 8, dy: 13 }, sub)]),
   );
 }

@@ -83,7 +83,7 @@ function soFarCard({ calls, callsSinceMs, callsUsd, storedBytes, storedUsdMonth 
       : [
           table({
             caption: "Calls so far",
-            columns: ["Call", "Times", "So far", "A month of it"],
+            columns: ["Call", "Times", "So far", "A month"],
             numeric: [1, 2, 3],
             rows,
           }),

@@ -38,13 +38,13 @@ export function startEvents() {
     ],
     (value) => {
       status = value;
-      render();
+      refilter();
     },
   );
   byId("events-tools").addEventListener("submit", (event) => event.preventDefault());
-  filter.addEventListener("input", render);
+  filter.addEventListener("input", refilter);
   byId("events-source").append(element("option", { value: "" }, "all"));
-  byId("events-source").addEventListener("change", render);
+  byId("events-source").addEventListener("change", refilter);
   byId("events-pause").addEventListener("click", () => {
     paused = !paused;
     if (!paused) waiting = 0;
@@ -61,6 +61,13 @@ export function startEvents() {
   });
   byId("events-rows").addEventListener("keydown", moveBetweenRows);
   render();
+}
+
+/** What the filter finds is said; what merely arrives is not. */
+function refilter() {
+  render();
+  const shown = byId("events-rows").querySelectorAll(".event").length;
+  say(byId("events-said"), `${many(shown, "row")} shown`);
 }
 
 /** @param {KeyboardEvent} event */

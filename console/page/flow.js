@@ -2,12 +2,12 @@
 /** @import { Flow, State } from "../state.ts" */
 /** @import uPlot from "uplot" */
 import { element, byId, lazily, say, table } from "./dom.js";
-import { bytes, clock, count, duration, rate, span } from "./format.js";
+import { bytes, clock, count, duration, rate, short, span } from "./format.js";
 import { colour } from "./theme.js";
 
 /**
  * @typedef {{ label: string, colour: string, dash?: number[], fill?: boolean, bars?: boolean, of: (flow: Flow) => readonly (number | null)[] }} Line
- * @typedef {{ id: string, title: string, unit: string, height: number, show: (value: number | null | undefined) => string, axis: (value: number) => string, least: number, lines: readonly Line[], summary: (flow: Flow) => string }} Chart
+ * @typedef {{ id: string, title: string, unit: string, height: number, show: (value: number | null | undefined) => string, axis: (value: number) => string, steps?: number[], least: number, lines: readonly Line[], summary: (flow: Flow) => string }} Chart
  */
 
 /** @type {readonly Chart[]} */
@@ -36,6 +36,9 @@ const CHARTS = [
     least: 1000,
     show: duration,
     axis: (ms) => (ms === 0 ? "0" : span(ms)),
+    steps: [0.1, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200, 21_600, 86_400, 604_800].map(
+      (s) => s * 1000,
+    ),
     lines: [{ label: "behind", colour: "lag", fill: true, of: ({ lagMs }) => lagMs }],
     summary: ({ lagMs }) => `at most ${duration(most(lagMs))} behind`,
   },
@@ -80,19 +83,13 @@ export function showTiles({ flow, log, bufferedBytes, picture, workers }, nowMs)
   const lagMs = log === null || log.watermarkMs === 0 ? null : Math.max(0, nowMs - log.watermarkMs);
   const errors = now.errors;
   const gaps = picture.gaps.length;
-  tile(
-    "accepted",
-    "Accepted",
-    rate(now.acceptedPerSecond),
-    "/s",
-    `up to the watermark; ${count(log?.changes)} changes in all`,
-  );
+  tile("accepted", "Accepted", rate(now.acceptedPerSecond), "/s", `${short(log?.changes)} changes in all`);
   tile(
     "committed",
     "Committed",
     rate(now.committedPerSecond),
     "/s",
-    `${count(log?.rowsCommitted)} rows in all`,
+    `${short(log?.rowsCommitted)} rows in all`,
   );
   tile(
     "rejected",
@@ -290,7 +287,13 @@ function draw(chart, where, data, moved) {
                 : clock(s * 1000),
             ),
         },
-        { ...axis, size: 48, space: 28, values: (_plot, marks) => marks.map((value) => chart.axis(value)) },
+        {
+          ...axis,
+          size: 48,
+          space: 28,
+          ...(chart.steps === undefined ? {} : { incrs: chart.steps }),
+          values: (_plot, marks) => marks.map((value) => chart.axis(value)),
+        },
       ],
       series: [
         {},

@@ -67,8 +67,12 @@ export function span(ms) {
 /** @param {number} value */
 export function usd(value) {
   if (value === 0) return "$0";
-  if (value < 0.005) return value < 0.000_001 ? "under $0.000001" : `$${value.toFixed(6).replace(/0+$/, "")}`;
-  return `$${value.toLocaleString("en-US", { minimumFractionDigits: 2, maximumFractionDigits: value < 1000 ? 2 : 0 })}`;
+  if (value < 0.005)
+    return value < 0.000_001
+      ? "under $0.000001"
+      : `$${value.toFixed(Math.min(6, 1 - Math.floor(Math.log10(value)))).replace(/0+$/, "")}`;
+  const digits = value < 1000 ? 2 : 0;
+  return `$${value.toLocaleString("en-US", { minimumFractionDigits: digits, maximumFractionDigits: digits })}`;
 }
 
 /** @param {number} low @param {number} high */
@@ -91,10 +95,8 @@ export function moment(ms) {
 
 /** The part of a shard's id that tells it from others. @param {string} id */
 export function shardName(id) {
-  const match = /^shardId-0*(\d*)-([0-9a-z]+)$/i.exec(id);
-  if (match === null) return id.length > 16 ? `…${id.slice(-14)}` : id;
-  const [, digits = "", tail = ""] = match;
-  return /^0*$/.test(tail) || tail.length < 4 ? `${digits.slice(-5)}-${tail}` : tail;
+  const tail = /^shardId-\d+-([0-9a-z]+)$/i.exec(id)?.[1];
+  return tail ?? (id.length > 16 ? `…${id.slice(-14)}` : id);
 }
 
 /** @param {number} value @param {string} one @param {string} [more] */

@@ -61,7 +61,7 @@ function redraw() {
 
 /** @param {Lineage} lineage @param {number | null} createdMs @param {number} nowMs @param {number} width */
 function draw({ shards, lines, open }, createdMs, nowMs, width) {
-  const labels = width < 560 ? 104 : 210;
+  const labels = width < 560 ? 112 : 160;
   const right = width - labels;
   const height = TOP + lines * LINE + AXIS;
   const begins = shards.map(({ startMs, atMs, done }) => startMs ?? (done ? atMs - HOUR_MS : atMs));
@@ -105,7 +105,7 @@ function draw({ shards, lines, open }, createdMs, nowMs, width) {
     const parent = byShard.get(shard.parent ?? "");
     if (parent === undefined || parent.line === shard.line) continue;
     const [x, from, to] = [scale.x(parent.atMs), y(parent.line), y(shard.line)];
-    svg.append(drawn("path", { class: "descent", d: `M${x - 5} ${from}h1q4 0 4 4V${to - 4}q0 4 4 4h1` }));
+    svg.append(drawn("path", { class: "descent", d: `M${x - 3} ${from + BAR / 2}V${to - 4}q0 4 4 4` }));
   }
   for (const shard of shards) svg.append(...bar(shard, scale, nowMs, y(shard.line), right));
   return svg;

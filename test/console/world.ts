@@ -32,7 +32,7 @@ const HOUR_MS = 60 * MINUTE_MS;
 const DAY_MS = 24 * HOUR_MS;
 const FLUSH_MS = 10_000;
 const DAYS = 19;
-const FLUSHES_FROM_MS = 35 * MINUTE_MS;
+const FLUSHES_FROM_MS = 47 * MINUTE_MS;
 const REAL_FROM_MS = 6 * MINUTE_MS;
 const STREAM = "arn:aws:dynamodb:eu-west-1:0:table/events/stream/2026-11-04T00:00:00.000";
 
@@ -49,22 +49,20 @@ export async function layWorld(store: ObjectStore): Promise<Snapshot> {
   const writer = await openParquetWriter(512);
   try {
     await layPast(log, shards, random);
-    for (let ms = flooring(NOW - FLUSHES_FROM_MS); ms <= NOW - 3_000; ms += FLUSH_MS) {
+    for (let ms = windowStartMs(1, NOW - FLUSHES_FROM_MS) + 2 * FLUSH_MS; ms <= NOW - 3_000; ms += FLUSH_MS) {
       const file =
         ms < NOW - REAL_FROM_MS
           ? flushed(ms, random)
           : await realFlush(store, writer, ms, shards.rowShard, random);
       await log.change({ files: file, positions: shards.at(ms), discoveredMs: ms - 700 }, ms);
       const ended = windowStartMs(1, ms) - LEVEL_MS[1];
-      if (ms - windowStartMs(1, ms) < FLUSH_MS) await log.merge(1, ended, ms + 900);
+      if (Math.floor((ms - windowStartMs(1, ms)) / FLUSH_MS) === 2) await log.merge(1, ended, ms + 900);
     }
     return log.snapshot();
   } finally {
     await writer.close();
   }
 }
-
-const flooring = (ms: number): number => ms - (ms % FLUSH_MS);
 
 async function openLog(store: ObjectStore, startMs: number): Promise<Log> {
   const put = async (commit: Commit, next: Snapshot): Promise<void> => {
@@ -329,7 +327,7 @@ function rowAt(changedMs: number, where: Pick<Row, "shard" | "seq">, random: Ran
     const [code, message] = random.pick(REASONS);
     const event = {
       type: "track",
-      event: draw < 0.004 ? HOSTILE : random.pick(NAMES),
+      event: draw < 0.004 ? HOSTILE : "Order Completed",
       messageId: id,
       properties: { total: "12,50" },
     };
