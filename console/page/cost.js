@@ -51,7 +51,7 @@ function monthCard({ month }) {
     ),
     table({
       caption: "The month by what it is for",
-      columns: ["For", "", "A month"],
+      columns: ["For", "Share", "A month"],
       numeric: [2],
       rows: lines,
     }),

@@ -23,7 +23,7 @@ import { LEVEL_MS, windowStartMs } from "../../shared/window.ts";
 import type { Random } from "../fakes/random.ts";
 import { randomOf } from "../fakes/random.ts";
 
-export const NOW = Date.UTC(2026, 10, 23, 15, 47, 12, 400);
+export const NOW = Date.UTC(2026, 10, 23, 15, 47, 3, 400);
 export const ROOT = "s3://acme-changelog/varve/eu-west-1/events";
 export const HOSTILE = `<img src=x onerror="document.title='owned'"><script>document.title='owned'</script>`;
 
@@ -392,3 +392,22 @@ function rowAt(changedMs: number, where: Pick<Row, "shard" | "seq">, random: Ran
     image,
   };
 }
+
+/** What a compactor would say of itself. */
+export const METRICS = `${[
+  ["GetRecords", 17_080, 0.2e-6, 3.11],
+  ["S3 PUT", 4_270, 5e-6, 2.95],
+  ["S3 GET", 8_540, 0.4e-6, 0.42],
+  ["S3 LIST", 410, 5e-6, 0.36],
+  ["DescribeStream", 310, 0, 0],
+]
+  .map(
+    ([call, times, usd, month]) => `varve_requests_total{call="${call}"} ${times}
+varve_requests_cost_dollars_total{call="${call}"} ${Number(times) * Number(usd)}
+varve_requests_cost_dollars_month{call="${call}"} ${month}`,
+  )
+  .join("\n")}
+varve_retries_total{call="GetRecords"} 3
+varve_workers 2
+varve_buffer_bytes{lane="0"} 184320
+`;
