@@ -101,7 +101,7 @@ async function serveConsole(
     token,
     store,
     changelog: config.VARVE_CHANGELOG.address,
-    storage: config.S3_ENDPOINT?.endsWith(".r2.cloudflarestorage.com") ? "r2" : "s3",
+    endpoint: config.S3_ENDPOINT,
     metrics: metrics.text,
     clock: systemClock,
   });

@@ -15,7 +15,7 @@ import { readAssets, etagOf } from "./assets.ts";
 import type { Admission } from "./guard.ts";
 import { admit, checkExposure } from "./guard.ts";
 import { sumFigures } from "./model/commits.ts";
-import { costNow } from "./model/cost.ts";
+import { costNow, storageAt } from "./model/cost.ts";
 import { flowOf } from "./model/flow.ts";
 import { lineageOf } from "./model/lineage.ts";
 import { pictureOf } from "./model/picture.ts";
@@ -33,8 +33,8 @@ export type ConsoleOptions = {
   /** The changelog's address, to be shown. */
   readonly changelog: string;
   readonly store: ObjectStore;
-  /** Whose prices hold for what is stored. */
-  readonly storage: "s3" | "r2";
+  /** Where S3 is, when it is not AWS's: its prices hold. */
+  readonly endpoint?: string | undefined;
   /** The Prometheus text of the process that serves it. */
   readonly metrics?: (() => Promise<string>) | undefined;
   readonly clock: Clock;
@@ -60,10 +60,11 @@ const HEADERS = {
 
 /** Throws `console_needs_token` and `console_port`. */
 export async function openConsole(options: ConsoleOptions): Promise<Console> {
-  const { listen, token, clock, store, storage, metrics } = options;
+  const { listen, token, clock, store, metrics } = options;
   checkExposure(listen.host, token);
   const assets = readAssets();
   const prices = readPrices(undefined);
+  const storage = storageAt(options.endpoint);
   const watch = openWatch(store, clock);
   const recent = openRecent(store, clock);
   const startedMs = clock.nowMs();

@@ -63,30 +63,7 @@ export const TABLE_ENV = z.object({
   AWS_REGION: z.string().default("us-east-1"),
 });
 
-const COMPACTOR_ENV = CHANGELOG_ENV.extend(TABLE_ENV.shape).extend({
-  VARVE_FLUSH: DURATION.default(60_000),
-  VARVE_FLUSH_BYTES: BYTES.default(64 * 1024 ** 2),
-  /** How long nothing may happen before the watermark is committed on its own. */
-  VARVE_HEARTBEAT: DURATION.optional(),
-  /** Between two GetRecords calls on a shard that has little new: shortest and longest. By default they follow the flush. */
-  /** This worker's name among those of the table. One that starts again under its name need not wait until its former self is taken for dead. By default one never used before. */
-  VARVE_WORKER: z
-    .string()
-    .regex(/^[a-z0-9][a-z0-9-]{0,62}$/, { error: "is not a name of letters a to z, digits and hyphens" })
-    .optional(),
-  /** Threads that read and write; 1: no thread of their own. */
-  VARVE_THREADS: WHOLE.optional(),
-  /** Merging windows of five minutes, an hour, a day. */
-  VARVE_MERGE: z.enum(["on", "off"]).default("on"),
-  VARVE_MERGE_MEMORY: BYTES.default(512 * 1024 ** 2),
-  /** `latest`: the last row of a key and window survives a merge; `full`: all do. Fixed when the log is made. */
-  VARVE_HISTORY: z.enum(["latest", "full"]).default("latest"),
-  /** How long rows are kept; by default for ever. */
-  VARVE_RETENTION: DURATION.optional(),
-  /** How long log entries and merged-away files are kept for readers that are behind. */
-  VARVE_LOG_RETENTION: DURATION.default(2 * 86_400_000),
-  /** Where /metrics and /healthz are served, `port` or `host:port`; by default not at all. */
-  VARVE_METRICS: LISTEN.optional(),
+export const CONSOLE_ENV = z.object({
   /** Where the web console is served, `port` or `host:port`; by default not at all. */
   VARVE_CONSOLE: LISTEN.optional(),
   /** Whoever knows it may look at the console. Needed unless that listens on loopback. */
@@ -95,9 +72,37 @@ const COMPACTOR_ENV = CHANGELOG_ENV.extend(TABLE_ENV.shape).extend({
     .min(16, { error: "is shorter than 16 characters" })
     .regex(/^[\x21-\x7e]*$/, { error: "is not all letters, digits and signs" })
     .optional(),
-  VARVE_POLL_MIN: DURATION.optional(),
-  VARVE_POLL_MAX: DURATION.optional(),
 });
+
+const COMPACTOR_ENV = CHANGELOG_ENV.extend(TABLE_ENV.shape)
+  .extend(CONSOLE_ENV.shape)
+  .extend({
+    VARVE_FLUSH: DURATION.default(60_000),
+    VARVE_FLUSH_BYTES: BYTES.default(64 * 1024 ** 2),
+    /** How long nothing may happen before the watermark is committed on its own. */
+    VARVE_HEARTBEAT: DURATION.optional(),
+    /** Between two GetRecords calls on a shard that has little new: shortest and longest. By default they follow the flush. */
+    /** This worker's name among those of the table. One that starts again under its name need not wait until its former self is taken for dead. By default one never used before. */
+    VARVE_WORKER: z
+      .string()
+      .regex(/^[a-z0-9][a-z0-9-]{0,62}$/, { error: "is not a name of letters a to z, digits and hyphens" })
+      .optional(),
+    /** Threads that read and write; 1: no thread of their own. */
+    VARVE_THREADS: WHOLE.optional(),
+    /** Merging windows of five minutes, an hour, a day. */
+    VARVE_MERGE: z.enum(["on", "off"]).default("on"),
+    VARVE_MERGE_MEMORY: BYTES.default(512 * 1024 ** 2),
+    /** `latest`: the last row of a key and window survives a merge; `full`: all do. Fixed when the log is made. */
+    VARVE_HISTORY: z.enum(["latest", "full"]).default("latest"),
+    /** How long rows are kept; by default for ever. */
+    VARVE_RETENTION: DURATION.optional(),
+    /** How long log entries and merged-away files are kept for readers that are behind. */
+    VARVE_LOG_RETENTION: DURATION.default(2 * 86_400_000),
+    /** Where /metrics and /healthz are served, `port` or `host:port`; by default not at all. */
+    VARVE_METRICS: LISTEN.optional(),
+    VARVE_POLL_MIN: DURATION.optional(),
+    VARVE_POLL_MAX: DURATION.optional(),
+  });
 export type CompactorConfig = z.infer<typeof COMPACTOR_ENV>;
 
 const between = (least: number, value: number, most: number): number =>

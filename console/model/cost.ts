@@ -20,6 +20,10 @@ export type CostInput = {
   readonly startedMs: number;
 };
 
+/** By whose prices what is kept at an endpoint is paid. */
+export const storageAt = (endpoint: string | undefined): "s3" | "r2" =>
+  endpoint !== undefined && new URL(endpoint).hostname.endsWith(".r2.cloudflarestorage.com") ? "r2" : "s3";
+
 const ITEM_BYTES_UNKNOWN = 600;
 /** A rate over less is none. */
 const SPAN_MIN_MS = 10_000;

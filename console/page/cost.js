@@ -41,7 +41,7 @@ function monthCard({ month }) {
   });
   return element(
     "div",
-    { class: "card" },
+    { class: "card", id: "cost-month" },
     title,
     element("p", { class: "figure" }, usdRange(month.lowUsd, month.highUsd)),
     element(

@@ -24,15 +24,16 @@ const TOKEN = "correct-horse-battery";
 beforeAll(async () => {
   const store = openDirectoryStore(dir);
   await layWorld(store);
+  let nowMs = NOW - 3 * 3_600_000;
   const options = {
     store,
     changelog: ROOT,
-    storage: "s3" as const,
     metrics: async () => METRICS,
-    clock: { ...systemClock, nowMs: () => NOW },
+    clock: { ...systemClock, nowMs: () => nowMs },
   };
   view = await openConsole({ listen: { host: "127.0.0.1", port: 0 }, ...options });
   guarded = await openConsole({ listen: { host: "127.0.0.1", port: 0 }, token: TOKEN, ...options });
+  nowMs = NOW;
   chromium = await openChromium();
   await lookedInto(view.url, {});
   await lookedInto(guarded.url, { authorization: `Bearer ${TOKEN}` });
@@ -48,7 +49,7 @@ afterAll(async () => {
 async function lookedInto(url: string, headers: Record<string, string>): Promise<void> {
   for (let attempt = 0; attempt < 300; attempt += 1) {
     await (await fetch(`${url}api/state`, { headers })).arrayBuffer();
-    const { events } = (await (await fetch(`${url}api/events`, { headers })).json()) as Events;
+    const { events }: Events = JSON.parse(await (await fetch(`${url}api/events`, { headers })).text());
     if (events.some(({ changedMs }) => changedMs < NOW - 5 * 60_000)) return;
     await new Promise((resolve) => {
       setTimeout(resolve, 100);

@@ -2,7 +2,7 @@
 import { describe, expect, test } from "vitest";
 import { keepCommit, sumFigures } from "../../console/model/commits.ts";
 import type { KeptCommit } from "../../console/model/commits.ts";
-import { costNow } from "../../console/model/cost.ts";
+import { costNow, storageAt } from "../../console/model/cost.ts";
 import { IMAGE_CHARS_MAX, eventLine } from "../../console/model/event.ts";
 import { cadenceMs, flowOf } from "../../console/model/flow.ts";
 import type { Digest } from "../../console/model/flow.ts";
@@ -448,6 +448,15 @@ describe("the cost", () => {
     expect(month?.lines.reduce((sum, { highUsd }) => sum + highUsd, 0)).toBeCloseTo(month?.highUsd ?? 0);
     expect(month?.lines.find(({ what }) => what === "GetRecords")?.formula).toContain("4 shards");
     expect(costNow({ ...input, figures, storage: "r2" }).month?.name).toBe("Varve on R2");
+  });
+
+  test.each([
+    [undefined, "s3"],
+    ["http://127.0.0.1:9000/r2", "s3"],
+    ["https://acc.r2.cloudflarestorage.com", "r2"],
+    ["https://acc.eu.r2.cloudflarestorage.com/", "r2"],
+  ])("at %j the prices are those of %s", (endpoint, storage) => {
+    expect(storageAt(endpoint)).toBe(storage);
   });
 
   test("so far is the sum of the calls", () => {

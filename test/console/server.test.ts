@@ -49,7 +49,6 @@ async function open(store: ObjectStore, some: Partial<ConsoleOptions> = {}): Pro
   const view = await openConsole({
     listen: { host: "127.0.0.1", port: 0 },
     changelog: "s3://bucket/prefix/region/table",
-    storage: "s3",
     store,
     clock,
     ...some,
