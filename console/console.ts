@@ -10,6 +10,7 @@ import type { AddressInfo } from "node:net";
 import type { Clock } from "../shared/clock.ts";
 import { readPrices } from "../shared/cost/prices.ts";
 import { describeError, VarveError } from "../shared/errors.ts";
+import type { Snapshot } from "../shared/snapshot.ts";
 import type { ObjectStore } from "../shared/store.ts";
 import { readAssets, etagOf } from "./assets.ts";
 import type { Admission } from "./guard.ts";
@@ -22,7 +23,7 @@ import { pictureOf } from "./model/picture.ts";
 import type { Reading } from "./model/samples.ts";
 import { parseSamples, readingOf } from "./model/samples.ts";
 import { openRecent } from "./recent.ts";
-import type { State } from "./state.ts";
+import type { Lineage, Picture, State } from "./state.ts";
 import { openWatch } from "./watch.ts";
 
 export type ConsoleOptions = {
@@ -80,15 +81,15 @@ export async function openConsole(options: ConsoleOptions): Promise<Console> {
   const timer = setInterval(() => void note().catch(() => undefined), READING_MS);
   timer.unref();
 
+  /** Drawn once a version. */
+  let drawing = drawn(null);
   const stateNow = async (): Promise<State> => {
     const { snapshot, commits, problem } = await watch.look();
     const nowMs = clock.nowMs();
     watchedMs = nowMs;
     if (snapshot !== null) recent.follow(commits, snapshot.files.values());
-    const picture =
-      snapshot === null ? { windows: [], flushes: [], levels: [], gaps: [] } : pictureOf(snapshot);
-    const lineage = lineageOf(snapshot?.shards ?? new Map());
-    const bytes = picture.levels.reduce((sum, level) => sum + level.bytes, 0);
+    if (drawing.snapshot !== snapshot) drawing = drawn(snapshot);
+    const { picture, lineage, bytes } = drawing;
     const reading = readings.at(-1);
     return {
       changelog: options.changelog,
@@ -188,6 +189,21 @@ export async function openConsole(options: ConsoleOptions): Promise<Console> {
       await recent.close();
     },
   };
+}
+
+type Drawing = {
+  readonly snapshot: Snapshot | null;
+  readonly picture: Picture;
+  readonly lineage: Lineage;
+  readonly bytes: number;
+};
+
+const NO_PICTURE: Picture = { windows: [], flushes: [], levels: [], gaps: [] };
+
+function drawn(snapshot: Snapshot | null): Drawing {
+  const picture = snapshot === null ? NO_PICTURE : pictureOf(snapshot);
+  const bytes = picture.levels.reduce((sum, level) => sum + level.bytes, 0);
+  return { snapshot, picture, lineage: lineageOf(snapshot?.shards ?? new Map()), bytes };
 }
 
 type Answer = {

@@ -127,7 +127,7 @@ export function showTiles({ flow, log, bufferedBytes, picture, workers }, nowMs)
   );
   tile(
     "held",
-    "Read, not committed",
+    "Buffered",
     ...unitOf(bytes(bufferedBytes)),
     workers === null ? "" : `${count(workers)} ${workers === 1 ? "worker" : "workers"} alive`,
   );
