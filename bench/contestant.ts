@@ -96,6 +96,7 @@ async function compactor(): Promise<Contestant> {
             patience,
             flushMs: FLUSH_MS,
             flushBytes,
+            answersMax: 32,
             pollMinMs: 100,
             pollMaxMs: 1_000,
           }),

@@ -102,7 +102,7 @@ async function compact(config: CompactorConfig, threads: number): Promise<number
       streams: openStreams(streamsConfigOf(config)),
       openLanes: async (_, stopping) => {
         for (let lane = 0; lane < threads; lane += 1)
-          lanes.push(openThreadLane(config, log, NO_METRICS, stopping));
+          lanes.push(openThreadLane(config, threads, log, NO_METRICS, stopping));
         await Promise.all(lanes.map(({ lane }) => lane.assign(new Map())));
         return lanes.map(({ lane }) => lane);
       },

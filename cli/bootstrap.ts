@@ -5,11 +5,11 @@ import { findRepeats } from "../compactor/repeats.ts";
 import { systemClock } from "../shared/clock.ts";
 import type { ObjectStore } from "../shared/store.ts";
 import type { Output } from "./output.ts";
+import { openProgress } from "./progress.ts";
 import { openTable } from "./table.ts";
 import type { Environment } from "./target.ts";
 
 const PARQUET_MEMORY_MAX_MB = 512;
-const BAR_WIDTH = 30;
 
 export async function bootstrapCommand(
   store: ObjectStore,
@@ -20,7 +20,7 @@ export async function bootstrapCommand(
 ): Promise<void> {
   const table = await openTable(environment);
   const parquet = await openParquetWriter(PARQUET_MEMORY_MAX_MB);
-  const beganMs = Date.now();
+  const progress = openProgress(output, systemClock);
   try {
     const result = await bootstrap(
       {
@@ -31,9 +31,8 @@ export async function bootstrapCommand(
         keyNames: table.keyNames,
         scan: table.scanSegment,
         repeats: (scanned, streamed) => findRepeats(store, systemClock, scanned, streamed),
-        progress: (what, done) => {
-          output.progress(what === "items" ? itemsText(done, table.itemsAbout, beganMs) : `${done} ${what}`);
-        },
+        // DescribeTable's item count is some hours old: the bar is about right.
+        progress: (what, done) => progress(what, done, what === "items" ? table.itemsAbout : null),
       },
       signal,
     );
@@ -48,14 +47,4 @@ export async function bootstrapCommand(
     await parquet.close();
     table.close();
   }
-}
-
-/** DescribeTable's item count is some hours old: the bar is about right. */
-function itemsText(done: number, about: number, beganMs: number): string {
-  const seconds = Math.max(0.001, (Date.now() - beganMs) / 1000);
-  const rate = done / seconds;
-  if (about <= 0 || done >= about) return `${done} items, ${Math.round(rate)}/s`;
-  const filled = Math.round((done / about) * BAR_WIDTH);
-  const left = Math.ceil((about - done) / Math.max(rate, 1));
-  return `[${"#".repeat(filled)}${"-".repeat(BAR_WIDTH - filled)}] ${done} of about ${about} items, ${Math.round(rate)}/s, ${left} s left`;
 }

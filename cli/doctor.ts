@@ -13,6 +13,7 @@ import { environmentChecks } from "./doctor/environment-checks.ts";
 import { storeChecks } from "./doctor/store-checks.ts";
 import { tableChecks } from "./doctor/table-checks.ts";
 import type { Output } from "./output.ts";
+import { painted } from "./output.ts";
 import type { Environment } from "./target.ts";
 
 export type DoctorArguments = {
@@ -27,9 +28,9 @@ const ATTEMPTS_MAX = 2;
 const TIMEOUT_MS = 10_000;
 
 const MARK: Readonly<Record<Status, string>> = {
-  ok: "ok   ",
-  warn: "WARN ",
-  fail: "FAIL ",
+  ok: painted("green", "ok   "),
+  warn: painted("yellow", "WARN "),
+  fail: painted("red", "FAIL "),
   skipped: "-    ",
 };
 
@@ -55,7 +56,7 @@ export async function doctorCommand(
     else {
       const tookS = ((clock.nowMs() - beganMs) / 1000).toFixed(1);
       await output.line(
-        `\n${isFit ? "fit for use" : "NOT FIT FOR USE"}: ${counts.ok} ok, ${counts.warn} warnings, ${counts.fail} failed, ${counts.skipped} not checked, in ${tookS} s`,
+        `\n${isFit ? painted("green", "fit for use") : painted("red", "NOT FIT FOR USE")}: ${counts.ok} ok, ${counts.warn} warnings, ${counts.fail} failed, ${counts.skipped} not checked, in ${tookS} s`,
       );
     }
     return isFit;

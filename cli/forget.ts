@@ -15,6 +15,7 @@ import type { Items } from "./forget/items.ts";
 import type { Person } from "./forget/person.ts";
 import { dropRows, findAnonymousIds, findRows } from "./forget/rows.ts";
 import type { Output } from "./output.ts";
+import { openProgress } from "./progress.ts";
 import type { Environment } from "./target.ts";
 
 export type ForgetArguments = {
@@ -81,8 +82,8 @@ export async function forget(
   args: ForgetArguments,
   output: Output,
 ): Promise<Forgotten> {
-  const step = (what: string) => (done: number, total: number) =>
-    output.progress(`${what}: ${done} of ${total}`);
+  const progress = openProgress(output, clock);
+  const step = (what: string) => (done: number, total: number) => progress(what, done, total);
   const alone: Person = { source: args.source, userId: args.user, anonymousIds: [] };
   const anonymousIds = args.withAnonymous
     ? await findAnonymousIds(store, alone, step("looking for anonymous ids in files"))
@@ -90,9 +91,7 @@ export async function forget(
   const person: Person = { ...alone, anonymousIds };
   const scanned = args.scanTable || (await items.sizeBytes()) <= SCAN_BYTES_MAX;
   const scan = (): Promise<readonly string[]> =>
-    scanned
-      ? items.scan(person, (count) => output.progress(`reading the table: ${count} items`))
-      : Promise.resolve([]);
+    scanned ? items.scan(person, (count) => progress("reading the table", count, null)) : Promise.resolve([]);
 
   const found = await findRows(store, person, args.dropDeletes, step("reading files"));
   const record = JSON.stringify({ pk: objectPk(args.source, "users", args.user) });

@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 /** The `varve` command. Exit code 0: done; 1: failed; 2: misused. Results go to stdout, all else to stderr. */
+import { styleText } from "node:util";
 import { describeError, VarveError } from "../shared/errors.ts";
 import { Misuse, helpOf, parseCommand } from "./command.ts";
 import { COMMANDS } from "./commands.ts";
@@ -54,7 +55,7 @@ async function main(argv: readonly string[], environment: Environment): Promise<
       );
       return 2;
     }
-    console.error(`varve: ${describeError(error)}`);
+    console.error(`${styleText("red", "varve:", { stream: process.stderr })} ${describeError(error)}`);
     if (!(error instanceof VarveError) && error instanceof Error) console.error(error.stack);
     return 1;
   }

@@ -2,6 +2,7 @@
 import { once } from "node:events";
 import { createReadStream } from "node:fs";
 import type { Writable } from "node:stream";
+import { styleText } from "node:util";
 
 export type Output = {
   /** One line of the result. Waits while the reader of the pipe is slow. */
@@ -60,12 +61,8 @@ export function openOutput(stdout: Stdout, stderr: Stderr): FileOutput {
   };
 }
 
-const BAR_WIDTH = 24;
+export type Style = "red" | "green" | "yellow";
 
-/** `checking files  [############            ]  50%  120 of 240` */
-export function progressBar(what: string, done: number, total: number | null): string {
-  if (total === null || total === 0) return `${what}  ${done}`;
-  const share = Math.min(1, done / total);
-  const bar = "#".repeat(Math.round(share * BAR_WIDTH)).padEnd(BAR_WIDTH);
-  return `${what}  [${bar}] ${String(Math.floor(share * 100)).padStart(3)}%  ${done} of ${total}`;
-}
+/** Text in a colour, where stdout is a terminal that has some and NO_COLOR is not set. */
+export const painted = (style: Style, text: string): string =>
+  styleText(style, text, { stream: process.stdout });

@@ -7,6 +7,7 @@ import { readCommit } from "../shared/log.ts";
 import type { ObjectStore } from "../shared/store.ts";
 import { LEVELS } from "../shared/window.ts";
 import type { Output } from "./output.ts";
+import { painted } from "./output.ts";
 
 const RECENT_COMMITS = 20;
 /** Workers show that they live every 8 s. */
@@ -79,8 +80,8 @@ function reportText(report: StatusReport): string {
     `rows       ${report.rows_live} live of ${report.rows_committed} committed, ${report.rows_per_second} a second lately`,
     ...levels.map((text, index) => (index === 0 ? "files" : "").padEnd(11) + text),
     `shards     ${report.shards.open} open, the furthest ${report.furthest_behind_seconds.toFixed(1)} s behind; ${report.shards.done} done`,
-    `workers    ${report.workers.length === 0 ? "none alive: start `varve compactor`" : report.workers.join(", ")}`,
-    `gaps       ${report.gaps}${report.gaps === 0 ? "" : ": `varve files` names them"}`,
+    `workers    ${report.workers.length === 0 ? painted("red", "none alive: start `varve compactor`") : report.workers.join(", ")}`,
+    `gaps       ${report.gaps === 0 ? "0" : painted("yellow", `${report.gaps}: \`varve files\` names them`)}`,
   ].join("\n");
 }
 

@@ -5,7 +5,8 @@ import { verify } from "../reader/verify.ts";
 import { systemClock } from "../shared/clock.ts";
 import type { ObjectStore } from "../shared/store.ts";
 import type { Output } from "./output.ts";
-import { progressBar } from "./output.ts";
+import { painted } from "./output.ts";
+import { openProgress } from "./progress.ts";
 import { openTable } from "./table.ts";
 import type { Environment } from "./target.ts";
 
@@ -29,6 +30,7 @@ export async function verifyCommand(
   output: Output,
 ): Promise<boolean> {
   const table = args.table ? await openTable(environment) : null;
+  const progress = openProgress(output, systemClock);
   try {
     const report = await verify(store, {
       ...(table === null ? {} : { table }),
@@ -37,7 +39,7 @@ export async function verifyCommand(
       dedupeMs: args.dedupeDays * DAY_MS,
       settleMs: args.settleS * 1000,
       sample: args.sample,
-      progress: (step, done, total) => output.progress(progressBar(`checking ${step}`, done, total)),
+      progress: (step, done, total) => progress(`checking ${step}`, done, total),
     });
     output.progress("");
     await output.line(args.json ? JSON.stringify(report) : reportText(report));
@@ -73,16 +75,19 @@ function reportText(report: Report): string {
       `${report.rows} that stand for ${report.changes} changes${gone.length > 0 ? `; ${gone.join(", ")}` : ""}; set checksum ${report.setsum}`,
     ),
     table === null ? "-     table        not compared" : line(["table"], "table", tableText(table)),
-    `${report.gaps === 0 ? "ok   " : "GAPS "} gaps         ${report.gaps}`,
+    `${report.gaps === 0 ? painted("green", "ok   ") : painted("yellow", "GAPS ")} gaps         ${report.gaps}`,
     "",
-    problems.length === 0 ? "sound: nothing lost, nothing twice" : `NOT SOUND: ${problems.length} problems`,
+    problems.length === 0
+      ? painted("green", "sound: nothing lost, nothing twice")
+      : painted("red", `NOT SOUND: ${problems.length} problems`),
     ...problems.map(({ kind, what, where }) => `  ${kind}  ${where}${where === "" ? "" : ": "}${what}`),
   ];
   return lines.join("\n");
 
   function line(kinds: readonly ProblemKind[], what: string, figures: string): string {
     const wrong = problems.filter(({ kind }) => kinds.includes(kind)).length;
-    return `${wrong === 0 ? "ok   " : "WRONG"} ${what.padEnd(12)} ${figures}`;
+    const mark = wrong === 0 ? painted("green", "ok   ") : painted("red", "WRONG");
+    return `${mark} ${what.padEnd(12)} ${figures}`;
   }
 }
 

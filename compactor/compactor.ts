@@ -17,6 +17,7 @@ import { applyCommit } from "../shared/snapshot.ts";
 import type { ObjectStore } from "../shared/store.ts";
 import { TIP_FRESH_MS, putCommit } from "./committer.ts";
 import type { Lane, LaneBatch } from "./lane.ts";
+import type { Start } from "./lineage.ts";
 import { discoveryGaps, forgettableShards, missingParents, newShards, readableShards } from "./lineage.ts";
 import type { Merger } from "./merge.ts";
 import { HEARTBEAT_MS, openMembership, ownerOf } from "./membership.ts";
@@ -117,9 +118,9 @@ async function runLanes(deps: CompactorDeps, opened: Snapshot, signal: AbortSign
 
   const assign = async (lane: Lane, index: number): Promise<void> => {
     if (stopping.signal.aborted) return;
-    const mine = new Map<string, Position>();
-    for (const [shard, position] of readableShards(tip.snapshot().shards)) {
-      if (membership.owns(shard) && ownerOf(shard, laneNames) === laneNames[index]) mine.set(shard, position);
+    const mine = new Map<string, Start>();
+    for (const [shard, start] of readableShards(tip.snapshot().shards)) {
+      if (membership.owns(shard) && ownerOf(shard, laneNames) === laneNames[index]) mine.set(shard, start);
     }
     await lane.assign(mine);
   };
@@ -324,8 +325,9 @@ async function discover(deps: CompactorDeps, snapshot: Snapshot, signal: AbortSi
     const listed = await streams.describe(signal);
     const { gone, there } = await lookFor(deps, missingParents(snapshot, listed), signal);
     const positions = newShards(snapshot, listed, gone);
-    if (there.length > 0) {
-      log.warn("the list of shards is not whole", { missing: there.length, first: there[0] });
+    // A stream that was just switched on may not list its shards yet.
+    if (there.length > 0 || listed.length === 0) {
+      log.warn("the list of shards is not whole", { listed: listed.length, missing: there.length });
       return { ...NOTHING_FOUND, listed: listed.length, positions };
     }
     return {

@@ -8,12 +8,14 @@
  */
 import type { Clock } from "../shared/clock.ts";
 import type { Position } from "../shared/position.ts";
+import { lastChangedMs } from "../shared/position.ts";
 import type { Gap } from "../shared/snapshot.ts";
 import { turnstile } from "../shared/turnstile.ts";
 import type { ObjectStore } from "../shared/store.ts";
 import { LEVEL_MS } from "../shared/window.ts";
 import type { Batch, ShardPage } from "./buffer.ts";
 import { WindowBuffer } from "./buffer.ts";
+import type { Start } from "./lineage.ts";
 import type { ParquetWriter } from "./parquet.ts";
 import type { CompactorLog, Patience } from "./patience.ts";
 import type { UploadedFile } from "./plan.ts";
@@ -24,8 +26,8 @@ import type { Streams } from "./stream.ts";
 /** The buffer may hold this many flushes' bytes while one is being written; then reading waits. */
 const BUFFERED_FLUSHES_MAX = 2;
 const WAITS_PER_FLUSH = 20;
-/** Answers are up to a megabyte of text, and several times that once parsed. */
-const ANSWERS_IN_FLIGHT = 32;
+/** Polls further apart than this part of a flush would leave many of its rows above the watermark. */
+const POLL_OF_FLUSH = 1 / 50;
 
 export type LaneBatch = {
   readonly files: readonly UploadedFile[];
@@ -38,7 +40,7 @@ export type LaneBatch = {
 
 export type Lane = {
   /** The shards to read from now on, and where each starts that is not being read yet. */
-  readonly assign: (shards: ReadonlyMap<string, Position>) => Promise<void>;
+  readonly assign: (shards: ReadonlyMap<string, Start>) => Promise<void>;
   /**
    * What was read, as files in the store. Null when nothing is due yet, unless it is `forced`.
    * Rejects with what ended a reader for good.
@@ -62,6 +64,8 @@ export type LaneDeps = {
   readonly patience: Patience;
   readonly flushMs: number;
   readonly flushBytes: number;
+  /** Calls to GetRecords under way at once: answers are up to a megabyte, and several times that once parsed. */
+  readonly answersMax: number;
   readonly pollMinMs: number;
   readonly pollMaxMs: number;
 };
@@ -72,10 +76,14 @@ export async function openLane(deps: LaneDeps): Promise<Lane> {
   const { clock, log, parquet } = deps;
   let buffer = new WindowBuffer(await parquet.stage());
   const readers = new Map<string, Reader>();
-  const turn = turnstile(ANSWERS_IN_FLIGHT);
+  const turn = turnstile(deps.answersMax);
   let fault: unknown;
+  /** Of the batch taken last, shards with rows above their watermark, and how far. */
+  let unsure = new Map<string, number>();
+  let takenMs = 0;
+  const confirms = deps.pollMinMs > deps.flushMs * POLL_OF_FLUSH;
 
-  const start = (shard: string, position: Position): void => {
+  const start = (shard: string, from: Start): void => {
     const stop = new AbortController();
     const into = buffer;
     const accept = async (page: ShardPage): Promise<void> => {
@@ -91,7 +99,7 @@ export async function openLane(deps: LaneDeps): Promise<Lane> {
       });
     const streams = { ...deps.streams, getRecords };
     const warn = (what: string) => log.warn(what, { shard });
-    const ended = readShard({ ...deps, streams, accept, warn }, shard, position, stop.signal).catch(
+    const ended = readShard({ ...deps, streams, confirms, accept, warn }, shard, from, stop.signal).catch(
       (error: unknown) => {
         fault ??= error;
       },
@@ -109,9 +117,9 @@ export async function openLane(deps: LaneDeps): Promise<Lane> {
   return {
     assign: async (shards) => {
       await halt([...readers.keys()].filter((shard) => !shards.has(shard)));
-      for (const [shard, position] of shards) {
+      for (const [shard, from] of shards) {
         // What an earlier reader of the shard left must be taken first: it goes on from there.
-        if (!readers.has(shard) && !buffer.holds(shard)) start(shard, position);
+        if (!readers.has(shard) && !buffer.holds(shard)) start(shard, from);
       }
     },
     take: async (forced) => {
@@ -122,14 +130,20 @@ export async function openLane(deps: LaneDeps): Promise<Lane> {
         fault !== undefined ||
         (first !== null && clock.nowMs() - first >= deps.flushMs) ||
         buffer.bytes >= deps.flushBytes ||
-        buffer.urgent;
+        buffer.urgent ||
+        (clock.nowMs() - takenMs >= deps.flushMs &&
+          [...unsure].some(([shard, changedMs]) => buffer.watermarkOf(shard) >= changedMs));
       if (!due) return null;
+      takenMs = clock.nowMs();
       const next = await parquet.stage();
       const from = buffer;
       const batch = from.take(next);
       const files = await upload(deps, batch);
       if (files === null || from !== buffer) return null;
       const { positions, gaps, records, rejectedRows } = batch;
+      unsure = new Map();
+      for (const [shard, position] of positions)
+        if (lastChangedMs(position) > position.at) unsure.set(shard, lastChangedMs(position));
       return { files, positions, gaps, records, rejectedRows };
     },
     reset: async () => {

@@ -10,9 +10,9 @@
  *   back would have it read twice.
  */
 import type { Position } from "../shared/position.ts";
-import { BOOTSTRAP_STREAM } from "../shared/position.ts";
+import { BOOTSTRAP_STREAM, endedMs, lastChangedMs } from "../shared/position.ts";
 import type { Gap, Snapshot } from "../shared/snapshot.ts";
-import { STREAM_RETENTION_MS, childlessShards } from "../shared/snapshot.ts";
+import { STREAM_RETENTION_MS, childlessShards, standsAtMs } from "../shared/snapshot.ts";
 import type { ListedShard } from "./stream.ts";
 
 /** Parents that are neither listed nor known to the log: gone, or left out of a list that is not whole. */
@@ -44,9 +44,7 @@ export function newShards(
       const above = byId.get(parent);
       if (above === undefined || !isTaken(above)) return false;
     }
-    const parentAt = parent === null ? 0 : (shards.get(parent)?.at ?? 0);
-    const at = Math.max(parentAt, log.watermarkMs);
-    found.set(id, { from: null, seq: null, at, parent, done: false, stream });
+    found.set(id, { from: null, seq: null, at: log.watermarkMs, parent, done: false, stream });
     return true;
   };
   for (const shard of listed) isTaken(shard);
@@ -68,30 +66,43 @@ export function discoveryGaps(
     const reason = "the stream was switched off and on: what was written between is not in it";
     gaps.push({ shard, after: null, reason, detectedMs: nowMs });
   }
-  for (const [shard, { at, seq }] of childlessShards(new Map([...shards, ...found]))) {
-    if (at + STREAM_RETENTION_MS > nowMs) continue;
+  for (const [shard, position] of childlessShards(new Map([...shards, ...found]))) {
+    if (endedMs(position) + STREAM_RETENTION_MS > nowMs) continue;
     const reason = "it ended, and no shard that follows it was listed while the stream kept it (24 hours)";
-    gaps.push({ shard, after: seq, reason, detectedMs: nowMs });
+    gaps.push({ shard, after: position.seq, reason, detectedMs: nowMs });
   }
   return gaps;
 }
 
+export type Start = {
+  readonly position: Position;
+  /** Others follow it: it takes no more records. */
+  readonly closed: boolean;
+};
+
 /** Shards with something left to read that may be read now, with where to begin. */
-export function readableShards(shards: ReadonlyMap<string, Position>): ReadonlyMap<string, Position> {
+export function readableShards(shards: ReadonlyMap<string, Position>): ReadonlyMap<string, Start> {
   const unread = [...shards].filter(([, { done, stream }]) => !done && stream !== BOOTSTRAP_STREAM);
   const oldest = unread.reduce<string | null>(
     (least, [, { stream }]) => (least === null || stream < least ? stream : least),
     null,
   );
   let floorMs = 0;
-  for (const { stream, at } of shards.values()) {
-    if (oldest !== null && stream < oldest) floorMs = Math.max(floorMs, at);
+  for (const position of shards.values()) {
+    if (oldest !== null && position.stream < oldest) floorMs = Math.max(floorMs, lastChangedMs(position) + 1);
   }
-  const readable = new Map<string, Position>();
+  const parents = new Set([...shards.values()].map(({ parent }) => parent));
+  const readable = new Map<string, Start>();
   for (const [shard, position] of unread) {
     const parent = shards.get(position.parent ?? "");
     if (position.stream !== oldest || parent?.done === false) continue;
-    readable.set(shard, { ...position, at: Math.max(position.at, parent?.at ?? 0, floorMs) });
+    const at = standsAtMs(position, shards);
+    const changed = Math.max(
+      lastChangedMs(position),
+      parent === undefined ? 0 : lastChangedMs(parent) + 1,
+      floorMs,
+    );
+    readable.set(shard, { position: { ...position, at, changed }, closed: parents.has(shard) });
   }
   return readable;
 }
@@ -110,8 +121,11 @@ export function forgettableShards(
   const childless = new Set(childlessShards(shards).map(([shard]) => shard));
   return [...shards]
     .filter(
-      ([id, { done, at, parent }]) =>
-        done && !ids.has(id) && nowMs - at > FORGET_AFTER_MS && !shards.has(parent ?? ""),
+      ([id, position]) =>
+        position.done &&
+        !ids.has(id) &&
+        nowMs - endedMs(position) > FORGET_AFTER_MS &&
+        !shards.has(position.parent ?? ""),
     )
     .filter(([id]) => !childless.has(id) && (children.get(id) ?? []).every((child) => child.done))
     .map(([id]) => id);

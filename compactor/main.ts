@@ -54,10 +54,10 @@ export async function compactorMain(environment: Environment, signal: AbortSigna
     streams: countedStreams(openStreams(streamsConfigOf(config)), metrics),
     openLanes: async (patience, stopping) => {
       const threads = config.VARVE_THREADS ?? Math.min(THREADS_MAX, availableParallelism());
-      if (threads === 1) lanes.push(await openLocalLane(config, log, metrics, patience));
+      if (threads === 1) lanes.push(await openLocalLane(config, 1, log, metrics, patience));
       else
         for (let thread = 0; thread < threads; thread += 1)
-          lanes.push(openThreadLane(shareOf(config, threads), log, metrics, stopping));
+          lanes.push(openThreadLane(config, threads, log, metrics, stopping));
       return lanes.map(({ lane }) => lane);
     },
     merger:
@@ -108,12 +108,6 @@ async function serveConsole(
   log.info("serving the console", { url: opened.url });
   return opened;
 }
-
-/** What one of `threads` lanes may hold, so that the process holds no more for having many. */
-const shareOf = (config: CompactorConfig, threads: number): CompactorConfig => ({
-  ...config,
-  VARVE_FLUSH_BYTES: Math.ceil(config.VARVE_FLUSH_BYTES / threads),
-});
 
 const megabytes = ({ VARVE_MERGE_MEMORY: bytes }: CompactorConfig): number =>
   Math.max(64, Math.round(bytes / 1024 ** 2));

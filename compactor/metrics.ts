@@ -5,6 +5,7 @@ import { Counter, Gauge, Registry } from "prom-client";
 import { LEVELS } from "../shared/window.ts";
 import type { Level } from "../shared/window.ts";
 import type { Snapshot } from "../shared/snapshot.ts";
+import { holdingShards } from "../shared/snapshot.ts";
 import type { LaneBatch } from "./lane.ts";
 
 export type CallName =
@@ -111,12 +112,12 @@ export function openPrometheusMetrics(nowMs: () => number, staleMs: number): Pro
     version.set(tip.version);
     gaps.set(tip.gaps.size);
     lag.set(Math.max(0, (nowMs() - tip.log.watermarkMs) / 1000));
-    const open = [...tip.shards].filter(([, { done }]) => !done).toSorted(([, a], [, b]) => a.at - b.at);
-    openShards.set(open.length);
-    iteratorAge.set(open[0] === undefined ? 0 : Math.max(0, (nowMs() - open[0][1].at) / 1000));
+    openShards.set([...tip.shards.values()].filter(({ done }) => !done).length);
+    const holding = holdingShards(tip.shards, tip.log.discoveredMs).toSorted(([, a], [, b]) => a - b);
+    iteratorAge.set(holding[0] === undefined ? 0 : Math.max(0, (nowMs() - holding[0][1]) / 1000));
     shardLag.reset();
-    for (const [shard, { at }] of open.slice(0, SHARDS_SHOWN_MAX))
-      shardLag.set({ shard }, Math.max(0, (nowMs() - at) / 1000));
+    for (const [shard, atMs] of holding.slice(0, SHARDS_SHOWN_MAX))
+      shardLag.set({ shard }, Math.max(0, (nowMs() - atMs) / 1000));
     for (const level of LEVELS) {
       const ofLevel = [...tip.files.values()].filter((file) => file.level === level);
       files.set({ level }, ofLevel.length);

@@ -4,7 +4,7 @@ import type { Action, Commit } from "../shared/delta.ts";
 import { createTableActions, domainAction } from "../shared/delta.ts";
 import { dataKey } from "../shared/keys.ts";
 import type { Position } from "../shared/position.ts";
-import { SHARD_DOMAIN, encodePosition } from "../shared/position.ts";
+import { SHARD_DOMAIN, encodePosition, lastChangedMs } from "../shared/position.ts";
 import type { Gap, LogState, Snapshot } from "../shared/snapshot.ts";
 import {
   EMPTY_LOG,
@@ -80,7 +80,8 @@ export function planCommit(snapshot: Snapshot, change: Change, { txnId, nowMs }:
     if (known?.done) continue;
     // A shard that the log does not know yet begins above what was published while it was being discovered.
     const at = Math.max(position.at, known?.at ?? snapshot.log.watermarkMs);
-    positions.set(shard, { ...position, at });
+    const changed = Math.max(lastChangedMs(position), known === undefined ? at : lastChangedMs(known));
+    positions.set(shard, { ...position, at, changed });
   }
   for (const { path, minChangedMs } of change.files) {
     if (minChangedMs <= snapshot.log.watermarkMs) {

@@ -5,16 +5,19 @@
  * - A record at or before the position is passed over: an answer that comes twice adds nothing.
  * - An expired iterator is opened again after the last record read. Trimmed data is a gap, named, and passed.
  * - `changedMs` never falls along a shard, and is above all of its parent's: (changedMs, seq) orders a key's changes.
- * - The shard's watermark rises to the time a call was made once its answer says that nothing more was waiting.
+ * - The shard's watermark rises to the time a call was made when its answer shows that nothing more was waiting;
+ *   otherwise to before the second of the last record, for what follows may be of that second too.
  */
 import type { Clock } from "../shared/clock.ts";
 import type { Position } from "../shared/position.ts";
 import type { Row, StreamRecord } from "../shared/row.ts";
 import { rowOf, sequenceOf } from "../shared/row.ts";
+import { lastChangedMs } from "../shared/position.ts";
 import { compareSequence } from "../shared/sequence.ts";
 import type { Gap } from "../shared/snapshot.ts";
 import { STREAM_RETENTION_MS } from "../shared/snapshot.ts";
 import type { ShardPage } from "./buffer.ts";
+import type { Start } from "./lineage.ts";
 import type { Page, Streams } from "./stream.ts";
 
 /** An answer this full may have been cut short: https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_streams_GetRecords.html */
@@ -30,6 +33,8 @@ export type ShardReaderDeps = {
   readonly clock: Clock;
   readonly pollMinMs: number;
   readonly pollMaxMs: number;
+  /** Rows are visible once a call was made after they were read: a second one follows at once. */
+  readonly confirms: boolean;
   readonly accept: (page: ShardPage) => Promise<void>;
   readonly warn: (what: string) => void;
 };
@@ -38,7 +43,7 @@ export type ShardReaderDeps = {
 export async function readShard(
   deps: ShardReaderDeps,
   shard: string,
-  start: Position,
+  { position: start, closed }: Start,
   signal: AbortSignal,
 ): Promise<void> {
   const { streams, clock } = deps;
@@ -46,6 +51,7 @@ export async function readShard(
   let iterator: string | null = null;
   let fromHorizon = start.seq === null;
   let delayMs = deps.pollMinMs;
+  let confirming = false;
   let faults = 0;
 
   const backOff = async (why: string): Promise<void> => {
@@ -83,7 +89,13 @@ export async function readShard(
       } else if ((misses += 1) < MISSES_MAX) await backOff(`it is ${opened.kind}`);
       else {
         await passGap("the shard no longer exists: its records were older than the stream keeps (24 hours)");
-        await deps.accept({ shard, rows: [], records: 0, bytes: 0, position: endOf(position) });
+        await deps.accept({
+          shard,
+          rows: [],
+          records: 0,
+          bytes: 0,
+          position: endOf(position),
+        });
         return;
       }
       continue;
@@ -103,50 +115,68 @@ export async function readShard(
     faults = 0;
     misses = 0;
     const { page } = outcome;
-    const taken = takePage(shard, position, page, askedMs, clock.nowMs());
+    const taken = takePage(shard, position, page, { askedMs, readMs: clock.nowMs(), closed });
     position = taken.position;
     if (taken.records > 0) fromHorizon = false;
     await deps.accept(taken);
     iterator = page.next;
     if (position.done) return;
     delayMs = nextDelayMs(delayMs, page, deps);
-    if (delayMs > 0) await clock.sleep(delayMs, signal);
+    confirming = deps.confirms && !confirming && taken.rows.length > 0;
+    if (delayMs > 0 && !confirming) await clock.sleep(delayMs, signal);
   }
 }
 
-/** The rows of one answer, and the position after it. Pure. */
+/**
+ * The rows of one answer, and the position after it. Pure.
+ * @param when the call was made, its answer read; and whether the shard was known to take no more records
+ */
 export function takePage(
   shard: string,
   before: Position,
   page: Page,
-  askedMs: number,
-  readMs: number,
+  {
+    askedMs,
+    readMs,
+    closed,
+  }: { readonly askedMs: number; readonly readMs: number; readonly closed: boolean },
 ): ShardPage {
   const rows: Row[] = [];
-  let { seq, at } = before;
-  let floorMs = before.at;
+  let { seq } = before;
+  let changed = lastChangedMs(before);
   let records = 0;
   for (const record of page.records) {
     const recordSeq = sequenceOf(record);
     if (compareSequence(recordSeq, seq) <= 0) continue;
     seq = recordSeq;
     records += 1;
-    const row = rowOf(record, recordSeq, shard, floorMs, readMs);
+    const row = rowOf(record, recordSeq, shard, Math.max(before.at, changed - 1), readMs);
     if (row === null) continue;
     rows.push(row);
-    at = row.changedMs;
-    floorMs = row.changedMs - 1;
+    changed = row.changedMs;
   }
-  if (!isFull(page)) at = Math.max(at, askedMs);
-  return {
-    shard,
-    rows,
-    records,
-    bytes: page.bytes,
-    position: { ...before, from: before.seq, seq, at, done: page.next === null },
+  const done = page.next === null;
+  const sureMs = done || closed || isFull(page) ? Math.min(askedMs, beforeSecondOf(page)) : askedMs;
+  const at = Math.max(before.at, sureMs);
+  const position: Position = {
+    ...before,
+    from: before.seq,
+    seq,
+    at,
+    changed: Math.max(at, changed),
+    done,
+    ...(done ? { ended: askedMs } : {}),
   };
+  return { shard, rows, records, bytes: page.bytes, position };
 }
 
+/** The last moment before the second in which the page's last record was made; 0 when it has none. */
+function beforeSecondOf({ records }: Page): number {
+  const createdS = records.at(-1)?.dynamodb.ApproximateCreationDateTime ?? 0;
+  return createdS === 0 ? 0 : Math.floor(createdS) * 1000 - 1;
+}
+
+/** Of a shard that is gone: it ended longer ago than the stream keeps. */
 const endOf = (position: Position): Position => ({ ...position, from: position.seq, done: true });
 
 const isFull = (page: Page): boolean =>

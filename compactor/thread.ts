@@ -8,22 +8,27 @@ import { systemClock } from "../shared/clock.ts";
 import type { CompactorConfig } from "../shared/config.ts";
 import { pollDelays, s3ConfigOf } from "../shared/config.ts";
 import { VarveError } from "../shared/errors.ts";
-import type { Position } from "../shared/position.ts";
 import { countedStore, countedStreams } from "./counted.ts";
 import type { Lane, LaneBatch } from "./lane.ts";
 import { openLane } from "./lane.ts";
+import type { Start } from "./lineage.ts";
 import type { CallName, Metrics } from "./metrics.ts";
 import { openParquetWriter } from "./parquet.ts";
 import type { CompactorLog, Patience } from "./patience.ts";
 import { openPatience } from "./patience.ts";
 import { openStreams } from "./stream.ts";
 
+/** Of a process, its lanes together. */
+const ANSWERS_MAX = 32;
 const PARQUET_MEMORY_MAX_MB = 256;
+/** What a lane of many has at least. */
+const ANSWERS_MIN = 4;
+const PARQUET_MEMORY_MIN_MB = 64;
 /** Answers are short-lived: a thread's heap is not to grow by them before they are collected. */
 const YOUNG_MAX_MB = 24;
 
 type Ask =
-  | { readonly call: "assign"; readonly shards: ReadonlyMap<string, Position> }
+  | { readonly call: "assign"; readonly shards: ReadonlyMap<string, Start> }
   | { readonly call: "take"; readonly forced: boolean }
   | { readonly call: "reset" | "stop" | "close" };
 type Request = { readonly id: number; readonly ask: Ask } | { readonly stopping: true };
@@ -41,15 +46,16 @@ type Reply =
 
 export type OpenedLane = { readonly lane: Lane; readonly close: () => Promise<void> };
 
-/** A lane in this thread. */
+/** A lane in this thread, one of `lanes` in the process: it takes its share, so that many hold no more than one. */
 export async function openLocalLane(
   config: CompactorConfig,
+  lanes: number,
   log: CompactorLog,
   metrics: Pick<Metrics, "called" | "retried">,
   patience: Patience,
 ): Promise<OpenedLane> {
   const store = openS3Store(s3ConfigOf(config));
-  const parquet = await openParquetWriter(PARQUET_MEMORY_MAX_MB);
+  const parquet = await openParquetWriter(Math.max(PARQUET_MEMORY_MIN_MB, PARQUET_MEMORY_MAX_MB / lanes));
   const { minMs, maxMs } = pollDelays(config);
   const lane = await openLane({
     store: countedStore(store, metrics),
@@ -59,7 +65,8 @@ export async function openLocalLane(
     log,
     patience,
     flushMs: config.VARVE_FLUSH,
-    flushBytes: config.VARVE_FLUSH_BYTES,
+    flushBytes: Math.ceil(config.VARVE_FLUSH_BYTES / lanes),
+    answersMax: Math.max(ANSWERS_MIN, Math.ceil(ANSWERS_MAX / lanes)),
     pollMinMs: minMs,
     pollMaxMs: maxMs,
   });
@@ -83,12 +90,13 @@ export const streamsConfigOf = (config: CompactorConfig): Parameters<typeof open
 /** A lane in a new thread. `stopping` tells it that patience begins to run out. */
 export function openThreadLane(
   config: CompactorConfig,
+  lanes: number,
   log: CompactorLog,
   metrics: Pick<Metrics, "called" | "retried">,
   stopping: AbortSignal,
 ): OpenedLane {
   const worker = new Worker(import.meta.filename, {
-    workerData: { varveLane: config },
+    workerData: { varveLane: config, lanes },
     resourceLimits: { maxYoungGenerationSizeMb: YOUNG_MAX_MB },
   });
   const waiting = new Map<number, PromiseWithResolvers<LaneBatch | null>>();
@@ -156,7 +164,10 @@ const errorOf = ({ message, code, fix }: Fault): Error =>
   code === null ? new Error(message) : new VarveError(code, message, fix);
 
 /** The thread's side. */
-async function serveLane(port: NonNullable<typeof parentPort>, config: CompactorConfig): Promise<void> {
+async function serveLane(
+  port: NonNullable<typeof parentPort>,
+  { varveLane: config, lanes }: LaneData,
+): Promise<void> {
   const send = (reply: Reply) => port.postMessage(reply);
   const log: CompactorLog = {
     info: (what, fields) => send({ log: "info", what, fields }),
@@ -168,7 +179,7 @@ async function serveLane(port: NonNullable<typeof parentPort>, config: Compactor
     called: (called: CallName) => send({ called }),
     retried: (retried: CallName) => send({ retried }),
   };
-  const opening = openLocalLane(config, log, metrics, patience);
+  const opening = openLocalLane(config, lanes, log, metrics, patience);
   const answer = async (ask: Ask): Promise<LaneBatch | null> => {
     const { lane, close } = await opening;
     if (ask.call === "take") return lane.take(ask.forced);
@@ -188,5 +199,7 @@ async function serveLane(port: NonNullable<typeof parentPort>, config: Compactor
   await opening;
 }
 
-const started = workerData as { readonly varveLane?: CompactorConfig } | null;
-if (parentPort !== null && started?.varveLane !== undefined) await serveLane(parentPort, started.varveLane);
+type LaneData = { readonly varveLane: CompactorConfig; readonly lanes: number };
+
+const started = workerData as LaneData | null;
+if (parentPort !== null && started?.varveLane !== undefined) await serveLane(parentPort, started);

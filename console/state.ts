@@ -90,9 +90,11 @@ export type LineageShard = {
   readonly parentDrawn: boolean;
   /** When it began; null: not known any more. */
   readonly startMs: number | null;
-  /** Its watermark. */
+  /** Every change of it up to here is in. */
   readonly atMs: number;
   readonly done: boolean;
+  /** Read once its parent is done. */
+  readonly waiting: boolean;
   readonly scan: boolean;
   /** The line it is drawn on, from 0. */
   readonly line: number;

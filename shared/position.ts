@@ -30,9 +30,13 @@ const POSITION = z.object({
   seq: SEQUENCE,
   /** The shard's watermark: every change of it up to here is in. UTC ms. */
   at: z.number().int(),
+  /** The greatest `changed_ms` of its rows and of those before it: later ones are not below. Absent: `at`. */
+  changed: z.number().int().optional(),
   parent: z.string().nullable(),
   /** Read to its end. Its children may be read. */
   done: z.boolean(),
+  /** When the end was read. Absent: at `at`, if it is done. UTC ms. */
+  ended: z.number().int().optional(),
   /** The stream's ARN. */
   stream: z.string(),
   /** Of a bootstrap segment: where its scan goes on, a key in DynamoDB JSON. */
@@ -41,9 +45,15 @@ const POSITION = z.object({
 
 export type Position = Readonly<z.infer<typeof POSITION>>;
 
+export const lastChangedMs = ({ at, changed }: Position): number => Math.max(at, changed ?? at);
+export const endedMs = ({ at, ended }: Position): number => ended ?? at;
+
 export const encodePosition = (shard: string, position: Position): DomainMetadata => ({
   domain: SHARD_DOMAIN + shard,
-  configuration: JSON.stringify(position),
+  configuration: JSON.stringify({
+    ...position,
+    changed: lastChangedMs(position) > position.at ? position.changed : undefined,
+  }),
   removed: false,
 });
 

@@ -14,7 +14,7 @@
 import { z } from "zod";
 import type { Action, Add, Commit, MetaData, Protocol } from "./delta.ts";
 import type { Position } from "./position.ts";
-import { BOOTSTRAP_STREAM, SHARD_DOMAIN, parsePosition } from "./position.ts";
+import { BOOTSTRAP_STREAM, SHARD_DOMAIN, endedMs, lastChangedMs, parsePosition } from "./position.ts";
 import { compareSequence } from "./sequence.ts";
 import type { Setsum } from "./setsum.ts";
 import { EMPTY_SETSUM, addSetsum, parseSetsum, subtractSetsum } from "./setsum.ts";
@@ -171,23 +171,33 @@ export function childlessShards(
   return [...shards].filter(([shard, { done, stream }]) => done && stream === newest && !parents.has(shard));
 }
 
+/** Where a shard stands that is not done: what its parent has is in, and it begins after that. */
+export const standsAtMs = ({ at, parent }: Position, shards: ReadonlyMap<string, Position>): number =>
+  Math.max(at, shards.get(parent ?? "")?.at ?? at);
+
 /**
- * Shards that hold the watermark back: those not read to the end, and those whose children are not known yet,
- * for as long as the stream keeps what the children would hold.
+ * Shards that hold the watermark back, and where: those being read, and those whose children are not known yet,
+ * for as long as the stream keeps what the children would hold. While a parent is read it holds for its children.
  */
 export function holdingShards(
   shards: ReadonlyMap<string, Position>,
   discoveredMs: number,
-): readonly (readonly [string, Position])[] {
-  const open = [...shards].filter(([, { done }]) => !done);
-  const childless = childlessShards(shards).filter(([, { at }]) => at + STREAM_RETENTION_MS > discoveredMs);
-  return [...open, ...childless];
+): readonly (readonly [shard: string, atMs: number])[] {
+  const holding: [string, number][] = [];
+  for (const [shard, position] of shards) {
+    if (position.done || shards.get(position.parent ?? "")?.done === false) continue;
+    holding.push([shard, standsAtMs(position, shards)]);
+  }
+  for (const [shard, position] of childlessShards(shards)) {
+    if (endedMs(position) + STREAM_RETENTION_MS > discoveredMs) holding.push([shard, position.at]);
+  }
+  return holding;
 }
 
 /** The highest watermark that these positions allow. */
 export function watermarkOf(shards: ReadonlyMap<string, Position>, discoveredMs: number): number {
   const holding = holdingShards(shards, discoveredMs);
-  return holding.reduce((least, [, position]) => Math.min(least, position.at), discoveredMs);
+  return holding.reduce((least, [, atMs]) => Math.min(least, atMs), discoveredMs);
 }
 
 /** Applies one commit. `before` is null for version 0. Never throws: what is wrong is in `violations`. */
@@ -376,6 +386,8 @@ function checkMove(before: Position | undefined, next: Position): string[] {
   if (compareSequence(next.seq, seq) < 0) wrong.push(`the position goes back from ${seq} to ${next.seq}`);
   if (before !== undefined && next.at < before.at)
     wrong.push(`its watermark goes back from ${before.at} to ${next.at}`);
+  if (before !== undefined && lastChangedMs(next) < lastChangedMs(before))
+    wrong.push(`its changed_ms goes back from ${lastChangedMs(before)} to ${lastChangedMs(next)}`);
   if (before?.done && (!next.done || next.seq !== seq)) wrong.push("it is done, and moves again");
   return wrong;
 }

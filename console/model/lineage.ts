@@ -6,6 +6,7 @@
  */
 import type { Position } from "../../shared/position.ts";
 import { BOOTSTRAP_STREAM } from "../../shared/position.ts";
+import { standsAtMs } from "../../shared/snapshot.ts";
 import type { Lineage, LineageShard } from "../state.ts";
 
 const SHARDS_MAX = 240;
@@ -35,8 +36,9 @@ export function lineageOf(shards: ReadonlyMap<string, Position>, shardsMax = SHA
         parent: position.parent,
         parentDrawn: parent !== undefined,
         startMs: parent?.at ?? null,
-        atMs: position.at,
+        atMs: position.done ? position.at : standsAtMs(position, shards),
         done: position.done,
+        waiting: !position.done && shards.get(position.parent ?? "")?.done === false,
         scan: position.stream === BOOTSTRAP_STREAM,
         line,
       });

@@ -257,6 +257,10 @@ function asTable(chart, flow) {
   });
 }
 
+/** The axis ends with a mark where its steps are given. @param {Chart} chart @param {number} top */
+const topOf = ({ least, steps = [] }, top) =>
+  Math.max(least, steps.find((step) => step >= top * 1.02) ?? top * 1.12);
+
 /** @param {Chart} chart @param {HTMLElement} where @param {uPlot.AlignedData} data @param {() => void} moved */
 function draw(chart, where, data, moved) {
   const Plot = /** @type {{ uPlot: typeof uPlot }} */ (/** @type {unknown} */ (globalThis)).uPlot;
@@ -274,7 +278,7 @@ function draw(chart, where, data, moved) {
       legend: { show: false },
       padding: [8, 8, 0, 0],
       hooks: { setCursor: [moved] },
-      scales: { y: { range: (_plot, _least, top) => [0, Math.max(chart.least, (top ?? 0) * 1.12)] } },
+      scales: { y: { range: (_plot, _least, top) => [0, topOf(chart, top ?? 0)] } },
       axes: [
         {
           ...axis,

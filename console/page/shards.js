@@ -35,7 +35,7 @@ export function showShards(next, nowMs) {
   now = nowMs;
   redraw();
   const { lineage } = next;
-  const open = lineage.shards.filter(({ done }) => !done);
+  const open = lineage.shards.filter(({ done, waiting }) => !done && !waiting);
   const worst = open.reduce((most, { atMs }) => Math.max(most, nowMs - atMs), 0);
   say(
     byId("shards-about"),
@@ -113,13 +113,14 @@ function draw({ shards, lines, open }, createdMs, nowMs, width) {
 
 /** @param {LineageShard} shard @param {ReturnType<typeof linearScale>} scale @param {number} nowMs @param {number} y @param {number} right */
 function bar(shard, scale, nowMs, y, right) {
-  const { id, startMs, atMs, done, scan } = shard;
+  const { id, startMs, atMs, done, waiting, scan } = shard;
   const from = startMs === null ? LEFT : scale.x(startMs);
   const to = Math.max(from + 2, scale.x(atMs));
   const lagMs = Math.max(0, nowMs - atMs);
-  const late = !done && lagMs > LATE_MS;
+  const late = !done && !waiting && lagMs > LATE_MS;
+  const behind = waiting ? "waits for its parent" : `${duration(lagMs)} behind`;
   const kind = done ? "done" : late ? "late" : "open";
-  const words = `${id}: ${done ? `read to its end, ${moment(atMs)}` : `${duration(lagMs)} behind`}${scan ? ", a segment of the bootstrap" : ""}`;
+  const words = `${id}: ${done ? `read to its end, ${moment(atMs)}` : behind}${scan ? ", a segment of the bootstrap" : ""}`;
   const group = drawn(
     "g",
     { class: `shard ${kind}` },
@@ -142,13 +143,14 @@ function bar(shard, scale, nowMs, y, right) {
       group.append(drawn("text", { class: "inside", x: from + 7, y: y + 3.5 }, name));
   } else {
     const width = scale.x(nowMs) - to;
-    if (width >= 1) group.append(drawn("rect", { class: "lag", x: to, y: y - BAR / 2, width, height: BAR }));
+    if (width >= 1 && !waiting)
+      group.append(drawn("rect", { class: "lag", x: to, y: y - BAR / 2, width, height: BAR }));
     group.append(
       drawn(
         "text",
         { class: "name", x: right + 8, y: y + 4 },
         `${name} `,
-        drawn("tspan", { class: "sub" }, duration(lagMs)),
+        drawn("tspan", { class: "sub" }, waiting ? "waits" : duration(lagMs)),
       ),
     );
   }
@@ -164,11 +166,11 @@ const shardsTable = ({ shards }, nowMs) =>
     numeric: [3],
     rows: shards
       .toSorted((a, b) => Number(a.done) - Number(b.done) || a.atMs - b.atMs)
-      .map(({ id, parent, done, scan, atMs }) => [
+      .map(({ id, parent, done, waiting, scan, atMs }) => [
         id,
         parent ?? "–",
-        `${done ? "read to its end" : "open"}${scan ? ", bootstrap" : ""}`,
-        done ? "–" : duration(Math.max(0, nowMs - atMs)),
+        `${done ? "read to its end" : waiting ? "waits for its parent" : "open"}${scan ? ", bootstrap" : ""}`,
+        done || waiting ? "–" : duration(Math.max(0, nowMs - atMs)),
         `${moment(atMs).slice(0, 10)} ${clock(atMs)}`,
       ]),
   });

@@ -19,12 +19,12 @@ const ids = (found: ReadonlyMap<string, unknown>): string[] => [...found.keys()]
 const NONE: ReadonlySet<string> = new Set();
 
 describe("new shards", () => {
-  test("start at the watermark, or at their parent's end when that is later", () => {
+  test("start at the watermark", () => {
     const log = logWith({ a: position({ at: T0 }), b: position({ at: T0 + 9, seq: seq(1), done: true }) });
     expect(log.log.watermarkMs).toBe(T0);
     const found = newShards(log, [listed("a"), listed("b"), listed("c", "b"), listed("d")], NONE);
     expect(ids(found)).toEqual(["c", "d"]);
-    expect(found.get("c")).toEqual(position({ at: T0 + 9, parent: "b" }));
+    expect(found.get("c")).toEqual(position({ at: T0, parent: "b" }));
     expect(found.get("d")?.at).toBe(T0);
   });
 
@@ -77,17 +77,24 @@ describe("what may be read now", () => {
 
   test("begins above all that comes before it", () => {
     const shards = {
-      a: position({ at: T0 + 9, done: true }),
+      a: position({ at: T0 + 9, changed: T0 + 15, done: true }),
       b: position({ at: T0, parent: "a" }),
       c: position({ at: T0 + 20, parent: "a" }),
     };
     const readable = readableShards(new Map(Object.entries(shards)));
-    expect([readable.get("b")?.at, readable.get("c")?.at]).toEqual([T0 + 9, T0 + 20]);
+    expect(readable.get("b")?.position).toMatchObject({ at: T0 + 9, changed: T0 + 16 });
+    expect(readable.get("c")?.position).toMatchObject({ at: T0 + 20, changed: T0 + 20 });
+  });
+
+  test("is closed when others follow it", () => {
+    const shards = { a: position(), b: position({ parent: "a" }), c: position() };
+    const readable = readableShards(new Map(Object.entries(shards)));
+    expect([readable.get("a")?.closed, readable.get("c")?.closed]).toEqual([true, false]);
   });
 
   test("of a later stream begins above the earlier one", () => {
     const shards = { a: position({ at: T0 + 9, done: true }), b: position({ at: T0, stream: LATER }) };
-    expect(readableShards(new Map(Object.entries(shards))).get("b")?.at).toBe(T0 + 9);
+    expect(readableShards(new Map(Object.entries(shards))).get("b")?.position.changed).toBe(T0 + 10);
   });
 });
 
@@ -125,6 +132,12 @@ describe("the watermark is held by a shard without children", () => {
     const shards = new Map(Object.entries(ended));
     expect(watermarkOf(shards, T0 + STREAM_RETENTION_MS - 1)).toBe(T0);
     expect(watermarkOf(shards, T0 + STREAM_RETENTION_MS)).toBe(T0 + STREAM_RETENTION_MS);
+  });
+
+  test("where it ended, but for as long as that is ago", () => {
+    const shards = new Map([["a", position({ at: T0, done: true, ended: T0 + 5000 })]]);
+    expect(watermarkOf(shards, T0 + STREAM_RETENTION_MS)).toBe(T0);
+    expect(watermarkOf(shards, T0 + 5000 + STREAM_RETENTION_MS)).toBe(T0 + 5000 + STREAM_RETENTION_MS);
   });
 
   test("no longer once a later stream is there", () => {

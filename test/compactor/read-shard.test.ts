@@ -37,13 +37,17 @@ async function read(start: Partial<Position>, { opens = [ITERATOR], pages }: Scr
     clock: virtualClock(time),
     pollMinMs: 100,
     pollMaxMs: 1000,
+    confirms: false,
     accept: async (some: ShardPage) => void taken.push(some),
     warn: () => {},
   };
   let ended = false;
-  const reading = readShard(deps, "s1", position(start), new AbortController().signal).then(
-    () => (ended = true),
-  );
+  const reading = readShard(
+    deps,
+    "s1",
+    { position: position(start), closed: false },
+    new AbortController().signal,
+  ).then(() => (ended = true));
   await time.run(() => ended, 600_000);
   await reading;
   return {

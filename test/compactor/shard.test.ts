@@ -3,6 +3,7 @@ import { describe, expect, test } from "vitest";
 import { takePage } from "../../compactor/shard.ts";
 import type { Page } from "../../compactor/stream.ts";
 import type { Position } from "../../shared/position.ts";
+import { lastChangedMs } from "../../shared/position.ts";
 import { compareSequence } from "../../shared/sequence.ts";
 import { T0, eventRecord, objectRecord, position, seq } from "../fakes/changes.ts";
 
@@ -14,7 +15,8 @@ const pageOf = (records: Page["records"], some: Partial<Page> = {}): Page => ({
   ...some,
 });
 const ASKED = T0 + 60_000;
-const take = (before: Position, page: Page) => takePage("s1", before, page, ASKED, ASKED + 5);
+const take = (before: Position, page: Page, closed = false) =>
+  takePage("s1", before, page, { askedMs: ASKED, readMs: ASKED + 5, closed });
 
 test("a page moves the position to its last record", () => {
   const taken = take(start(), pageOf([objectRecord(9, T0), objectRecord(10, T0)]));
@@ -45,11 +47,29 @@ describe("the shard's watermark", () => {
   test.each([
     ["rises to the call's time when nothing is waiting", pageOf([]), ASKED],
     ["also with records", pageOf([objectRecord(1, T0)]), ASKED],
-    ["not when the page is full of records: the last row's", pageOf(full), T0 + 999],
-    ["nor when it is full of bytes", pageOf([objectRecord(1, T0)], { bytes: 950_000 }), T0 + 999],
-    ["a full last page of a closed shard is all there is", pageOf(full, { next: null }), ASKED],
+    ["not past the call's, whatever the records say", pageOf([objectRecord(1, ASKED + 9000)]), ASKED],
+    ["when the page is full of records: to before the last one's second", pageOf(full), T0 - 1],
+    ["and so when it is full of bytes", pageOf([objectRecord(1, T0)], { bytes: 950_000 }), T0 - 1],
+    [
+      "and at the shard's end, for its children begin there",
+      pageOf([objectRecord(1, T0)], { next: null }),
+      T0 - 1,
+    ],
+    ["not at all at an end without records", pageOf([], { next: null }), 0],
   ])("%s", (_, page, at) => {
     expect(take(start(), page).position.at).toBe(at);
+  });
+
+  test("of a shard that takes no more records does not rise with the time", () => {
+    expect(take(start({ at: T0 - 9 }), pageOf([]), true).position.at).toBe(T0 - 9);
+    expect(take(start(), pageOf([objectRecord(1, T0)]), true).position.at).toBe(T0 - 1);
+  });
+
+  test("the next page of the same second is above it", () => {
+    const first = take(start(), pageOf(full));
+    const second = take(first.position, pageOf([objectRecord(1001, T0)]));
+    expect(second.rows[0]?.changedMs).toBe(first.rows.at(-1)?.changedMs);
+    expect(second.rows[0]?.changedMs).toBeGreaterThan(first.position.at);
   });
 
   test("never falls", () => {
@@ -86,15 +106,20 @@ test("page after page: each record once, in order, and every row above the water
         last += size;
         askedMs += 1000;
         const page = pageOf(records, { bytes: full ? 950_000 : 100 });
-        const taken = takePage("s1", before, page, askedMs + skewMs, askedMs + skewMs + 50);
-        let previousMs = before.at;
+        const taken = takePage("s1", before, page, {
+          askedMs: askedMs + skewMs,
+          readMs: askedMs + skewMs + 50,
+          closed: false,
+        });
+        let previousMs = lastChangedMs(before);
         for (const row of taken.rows) {
           expect(row.changedMs).toBeGreaterThan(before.at);
           expect(row.changedMs).toBeGreaterThanOrEqual(previousMs);
           previousMs = row.changedMs;
         }
         seen.push(...taken.rows.map((row) => row.seq));
-        expect(taken.position.at).toBeGreaterThanOrEqual(previousMs);
+        expect(lastChangedMs(taken.position)).toBeGreaterThanOrEqual(previousMs);
+        expect(taken.position.at).toBeGreaterThanOrEqual(before.at);
         expect(compareSequence(taken.position.seq, before.seq)).toBeGreaterThanOrEqual(0);
         before = taken.position;
       }

@@ -288,6 +288,19 @@ describe("the lineage", () => {
     ]);
   });
 
+  test("a shard whose parent is being read waits, and stands where that does", () => {
+    const { shards } = lineageOf(
+      new Map([
+        ["a", position(null, 70, false)],
+        ["b", position("a", 10, false)],
+      ]),
+    );
+    expect(shards.map(({ id, atMs, waiting }) => [id, atMs, waiting])).toEqual([
+      ["a", 70, false],
+      ["b", 70, true],
+    ]);
+  });
+
   test("of too many, those that are open and furthest behind are drawn, with their forebears", () => {
     const many = new Map<string, Position>();
     for (let at = 0; at < 500; at += 1) many.set(`p${at}`, position(null, 1_000 + at, true));

@@ -1,7 +1,7 @@
 /**
  * The changelog read by two Delta readers that are not ours, ClickHouse in process with delta-kernel-rs and with
- * its own: the same rows as Varve's reader, before and after a restart, and with the log entries gone that the
- * checkpoint covers. Prints `N passed, N failed`.
+ * its own: the same rows as Varve's reader, before and after a restart, with the log entries gone that the
+ * checkpoint covers, and at each stage of merging, clean-up and retention. Prints `N passed, N failed`.
  */
 import { readFileSync } from "node:fs";
 import { mkdir, readdir, rm, writeFile } from "node:fs/promises";
@@ -9,8 +9,12 @@ import { dirname, join } from "node:path";
 import { query } from "chdb";
 import { openTargetStore, targetEnvironment } from "../../cli/target.ts";
 import { LAST_CHECKPOINT_KEY, parseLogKey } from "../../shared/keys.ts";
-import { allRows, makeDataDir, pause, post, settle, startSystem } from "../system/system.ts";
+import { openChangelog } from "../../reader/changelog.ts";
+import { openDirectoryStore } from "../../shared/directory.ts";
+import type { ChangeRow } from "../../reader/scan.ts";
+import { makeDataDir, pause, post, settle, startSystem } from "../system/system.ts";
 import type { RunningSystem } from "../system/system.ts";
+import { passStages } from "./stages.ts";
 
 /** More than a checkpoint's interval: ClickHouse's own reader takes local log entries in no order, and so needs one. */
 const COMMITS = 36;
@@ -84,8 +88,16 @@ function engineRows(root: string, setting: number): string[] {
     .toSorted();
 }
 
+async function rowsOf(root: string): Promise<ChangeRow[]> {
+  const changelog = await openChangelog(openDirectoryStore(root));
+  const rows: ChangeRow[] = [];
+  for await (const batch of changelog.follow({ fromSnapshot: true, wait: false }))
+    for await (const row of batch.rows) rows.push(row);
+  return rows;
+}
+
 async function compare(stage: string, root: string): Promise<void> {
-  const rows = await allRows(data.dir);
+  const rows = await rowsOf(root);
   const ours = rows
     .map(({ key, seq, op, changes, image, changedMs }) =>
       [key, seq, op, changes, image, changedMs, new Date(changedMs).toISOString().slice(0, 10)].join("|"),
@@ -97,7 +109,7 @@ async function compare(stage: string, root: string): Promise<void> {
 
 /** The documented SQL, over a copy: since T up to W, and the latest row of each key. */
 async function compareDocumented(root: string): Promise<void> {
-  const rows = await allRows(data.dir);
+  const rows = await rowsOf(root);
   const times = rows.map(({ changedMs }) => changedMs).toSorted((a, b) => a - b);
   // The documents' times are whole seconds.
   const second = (ms: number): number => Math.floor(ms / 1000) * 1000;
@@ -142,8 +154,6 @@ function documentedSql(section: string): string[] {
   return [...(after.split("\n## ")[0] ?? "").matchAll(/```sql\n(.*?)```/gs)].map(([, sql = ""]) => sql);
 }
 
-// A merge between the copy and the comparison would make them differ.
-process.env["VARVE_MERGE"] = "off";
 let system = await startSystem(data.dir, ["--flush", "100ms"]);
 process.chdir(data.dir);
 try {
@@ -174,6 +184,7 @@ try {
     if (key?.kind === "commit" && key.version < checkpoint) await rm(join(root, "_delta_log", name));
   }
   await compare("with the entries before the checkpoint gone", root);
+  await passStages(join(data.dir, "stages"), (stage) => compare(stage, join(data.dir, "stages")));
 } finally {
   await system.stop();
   process.chdir("/");

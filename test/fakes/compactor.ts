@@ -48,6 +48,7 @@ export function compactorDeps(given: FakeDeps): CompactorDeps {
             parquet,
             flushMs,
             flushBytes,
+            answersMax: 32,
             pollMinMs,
             pollMaxMs,
           }),

@@ -23,7 +23,7 @@ export type FakeShard = {
   readonly gone: boolean;
 };
 
-export type Written = { readonly shard: string; readonly seq: SequenceNumber };
+export type Written = { readonly shard: string; readonly seq: SequenceNumber; readonly madeMs: number };
 export type RecordBody = Pick<StreamRecord, "eventName" | "userIdentity"> & {
   readonly dynamodb: Omit<StreamRecord["dynamodb"], "SequenceNumber" | "ApproximateCreationDateTime">;
 };
@@ -51,6 +51,8 @@ export type FakeStreamsOptions = {
   readonly pageMax: number;
   /** How long a new shard stays out of the list, at most. */
   readonly listLagMaxMs: number;
+  /** An answer says all there is: the end of a shard comes with its last records, sisters are listed together. */
+  readonly prompt?: boolean;
   readonly fault: (call: StreamCall) => StreamFault | null;
 };
 
@@ -76,6 +78,7 @@ export function fakeStreams({
   random,
   pageMax,
   listLagMaxMs,
+  prompt = false,
   fault,
 }: FakeStreamsOptions): FakeStreams {
   const shards = new Map<string, Shard>();
@@ -83,8 +86,9 @@ export function fakeStreams({
   let latest = "";
   let made = 0;
 
-  const add = (parent: Shard | null, least: number, bound: number): void => {
-    if (stream === null) return;
+  const listedAt = (): number => nowMs() + random.between(0, listLagMaxMs);
+  const add = (parent: Shard | null, least: number, bound: number, listedAtMs = listedAt()): number => {
+    if (stream === null) return listedAtMs;
     made += 1;
     const id = `shardId-${String(nowMs()).padStart(20, "0")}-${made.toString(16).padStart(8, "0")}`;
     shards.set(id, {
@@ -93,7 +97,7 @@ export function fakeStreams({
       stream,
       least,
       bound,
-      listedAtMs: nowMs() + random.between(0, listLagMaxMs),
+      listedAtMs,
       records: [],
       createdMs: [],
       last: null,
@@ -103,13 +107,14 @@ export function fakeStreams({
       // Numbers of a child may be less than its parent's: they are only ordered within a shard.
       next: 10n ** BigInt(random.between(20, 39)) + BigInt(random.between(0, 999)),
     });
+    return listedAtMs;
   };
   const open = (): Shard[] => [...shards.values()].filter((shard) => !shard.closed);
   const switchOn = (): void => {
     latest = `arn:aws:dynamodb:us-east-1:0:table/items/stream/${new Date(nowMs()).toISOString().slice(0, -1)}`;
     stream = latest;
-    add(null, 0, HASHES / 2);
-    add(null, HASHES / 2, HASHES);
+    const listedAtMs = add(null, 0, HASHES / 2);
+    add(null, HASHES / 2, HASHES, prompt ? listedAtMs : listedAt());
   };
   switchOn();
 
@@ -126,8 +131,8 @@ export function fakeStreams({
       const shard = random.pick(some);
       shard.closed = true;
       const middle = children === 1 ? shard.bound : (shard.least + shard.bound) >> 1;
-      add(shard, shard.least, middle);
-      if (children === 2) add(shard, middle, shard.bound);
+      const listedAtMs = add(shard, shard.least, middle);
+      if (children === 2) add(shard, middle, shard.bound, prompt ? listedAtMs : listedAt());
     },
     trim: (beforeMs) => {
       for (const shard of shards.values()) {
@@ -153,7 +158,7 @@ export function fakeStreams({
       });
       shard.createdMs.push(nowMs());
       shard.last = sequence;
-      return { shard: shard.id, seq: sequence };
+      return { shard: shard.id, seq: sequence, madeMs: nowMs() };
     },
 
     describe: async (): Promise<ListedShard[]> => {
@@ -196,7 +201,7 @@ export function fakeStreams({
       const records = shard.records.slice(first, end);
       // The end of an ended shard shows with its last records, or only in an answer after them.
       const ended =
-        shard.closed && !waiting && how !== "empty" && (records.length === 0 || random.chance(0.5));
+        shard.closed && !waiting && how !== "empty" && (records.length === 0 || prompt || random.chance(0.5));
       const next = ended ? null : iteratorOf(shard.id, Math.max(end, asked), nowMs());
       const bytes = waiting && how !== "empty" ? FULL_BYTES : records.length * RECORD_BYTES;
       return { kind: "page", page: { records: structuredClone(records), next, bytes } };

@@ -200,6 +200,7 @@ export function depsOf(
         parquet: jsonParquet(),
         flushMs: FLUSH_MS,
         flushBytes: 4_000_000,
+        answersMax: 32,
         pollMinMs,
         pollMaxMs,
       }),

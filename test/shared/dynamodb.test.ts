@@ -7,7 +7,7 @@ const answering = (response: () => Promise<Response>, more: Partial<DynamoOption
     endpoint: "http://127.0.0.1:1",
     region: "us-east-1",
     credentials: () => ({ accessKeyId: "a", secretAccessKey: "b" }),
-    timeoutMs: 50,
+    timeoutMs: 5000,
     fetch: response,
     ...more,
   });
@@ -33,7 +33,7 @@ test("what is no answer of DynamoDB's is said", async () => {
 test("a broken connection and a silent server are unavailable", async () => {
   const broken = answering(() => Promise.reject(new Error("reset")));
   expect(await broken.call("T.Op", "{}")).toEqual({ kind: "unavailable", message: "reset" });
-  const silent = answering(() => new Promise(() => undefined));
+  const silent = answering(() => new Promise(() => undefined), { timeoutMs: 50 });
   expect(await silent.call("T.Op", "{}")).toEqual({ kind: "unavailable", message: "no answer within 50 ms" });
 });
 

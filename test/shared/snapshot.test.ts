@@ -108,7 +108,7 @@ describe("each invariant, broken on purpose, is named", () => {
     [
       4,
       "the watermark goes back",
-      (commit) => withLog(commit, (log) => ({ watermarkMs: log.watermarkMs - 1 })),
+      (commit, { log }) => withLog(commit, () => ({ watermarkMs: log.watermarkMs - 1 })),
     ],
     [4, "the watermark passes a shard's", (commit) => withLog(commit, () => ({ watermarkMs: T0 + 3 }))],
     [

@@ -4,6 +4,7 @@ import type * as committer from "../../compactor/committer.ts";
 import type * as lineage from "../../compactor/lineage.ts";
 import type * as plan from "../../compactor/plan.ts";
 import type * as parquet from "../fakes/parquet.ts";
+import type * as streams from "../fakes/streams.ts";
 import type { Commit } from "../../shared/delta.ts";
 import { encodeCommit } from "../../shared/delta.ts";
 import { commitKey } from "../../shared/keys.ts";
@@ -16,7 +17,8 @@ type Fault =
   | "a refusal is a conflict"
   | "positions apart from data"
   | "children before parents"
-  | "a merge drops a row";
+  | "a merge drops a row"
+  | "the watermark passes what is waiting";
 
 const planted = vi.hoisted(() => ({ fault: null as Fault | null }));
 
@@ -65,7 +67,11 @@ vi.mock("../../compactor/lineage.ts", async (original) => {
   const real = await original<typeof lineage>();
   const readableShards: typeof real.readableShards = (shards) =>
     planted.fault === "children before parents"
-      ? new Map([...shards].filter(([, { done }]) => !done))
+      ? new Map(
+          [...shards]
+            .filter(([, { done }]) => !done)
+            .map(([shard, position]) => [shard, { position, closed: false }]),
+        )
       : real.readableShards(shards);
   return { ...real, readableShards };
 });
@@ -81,6 +87,21 @@ vi.mock("../fakes/parquet.ts", async (original) => {
     return { outputs: [output], read: merged.read, survivors: output.totals };
   };
   return { ...real, jsonMerge };
+});
+
+vi.mock("../fakes/streams.ts", async (original) => {
+  const real = await original<typeof streams>();
+  const fakeStreams: typeof real.fakeStreams = (options) => {
+    const fake = real.fakeStreams(options);
+    const getRecords: typeof fake.getRecords = async (...given) => {
+      const outcome = await fake.getRecords(...given);
+      if (planted.fault !== "the watermark passes what is waiting" || outcome.kind !== "page") return outcome;
+      // A full answer passes for one that is not.
+      return { kind: "page", page: { ...outcome.page, bytes: 0 } };
+    };
+    return { ...fake, getRecords };
+  };
+  return { ...real, fakeStreams };
 });
 
 /** One's own commit, taken for somebody else's of other files. */
@@ -123,6 +144,7 @@ test.each<[Fault, RegExp]>([
   ["positions apart from data", /comes twice|stands for \d+ changes/],
   ["children before parents", /breaks invariant 3/],
   ["a merge drops a row", /changes are missing|stands for \d+ changes/],
+  ["the watermark passes what is waiting", /is not in at version \d+, watermark/],
 ])("found: %s", { timeout: TIMEOUT_MS }, async (fault, problem) => {
   expect(await find(fault, problem)).toMatch(problem);
 });

@@ -80,17 +80,18 @@ function live(
       if (first) world.firstCalls = state.calls;
       const risk = to === "commit" ? COMMIT_RISK : 1;
       const death = deathAt(world, state, random, first, risk);
-      const pause = world.chaos && !world.calm && random.chance(plan.pause * risk);
+      const mayPause = (): boolean => world.chaos && !world.calm;
+      const pause = mayPause() && random.chance(plan.pause * risk);
       const pauseFirst = random.chance(0.5);
       if (pause && pauseFirst) pauseProcess(world, state, random);
       const outage = to !== "stream" && time.nowMs() < world.outageEndMs;
       await time.sleep(outage ? TIMEOUT_MS : random.between(1, 40), given);
       await awake(world, state);
       if (death === "before") return die();
-      if (given?.aborted && random.chance(0.5)) return aborted();
+      if (given?.aborted && death === null && random.chance(0.5)) return aborted();
       const done = work();
       done.catch(() => {});
-      if (pause && !pauseFirst) pauseProcess(world, state, random);
+      if (pause && !pauseFirst && mayPause()) pauseProcess(world, state, random);
       if (death === "after") {
         await done.catch(() => {});
         return die();

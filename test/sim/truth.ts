@@ -9,7 +9,13 @@ import type { ObjectStore } from "../../shared/store.ts";
 import { windowStartMs } from "../../shared/window.ts";
 import { decodeRows, setsumOfRows } from "../fakes/parquet.ts";
 
-export type Written = { readonly shard: string; readonly seq: SequenceNumber; readonly op: Op };
+export type Written = {
+  readonly shard: string;
+  readonly seq: SequenceNumber;
+  readonly op: Op;
+  /** When it was made, by the world's clock; undefined when nobody knows. */
+  readonly madeMs?: number;
+};
 
 export type Truth = {
   /** What the stream recorded of each key and is a change, in order. */
@@ -26,10 +32,14 @@ export const emptyTruth = (): Truth => ({
   writes: 0,
 });
 
-/** What is wrong with the log in `store`; empty when nothing is. */
-export async function checkLog(store: ObjectStore, truth: Truth): Promise<string[]> {
+/**
+ * What is wrong with the log in `store`; empty when nothing is.
+ * @param prompt the stream never says less than it has, and all clocks agree: no change up to W may then be missing
+ */
+export async function checkLog(store: ObjectStore, truth: Truth, prompt = false): Promise<string[]> {
   const problems: string[] = [];
   const rows: Row[] = [];
+  const overtaken = watchWatermark(truth);
   let snapshot: Snapshot | null = null;
   for await (const commit of readCommits(store, -1)) {
     const publishedMs: number = snapshot?.log.watermarkMs ?? 0;
@@ -48,10 +58,38 @@ export async function checkLog(store: ObjectStore, truth: Truth): Promise<string
       rows.push(...file);
     }
     snapshot = applied.snapshot;
+    if (prompt) problems.push(...overtaken(rows, snapshot));
   }
   checkRows(rows, truth, problems);
   await checkLive(store, snapshot, truth, problems);
   return problems;
+}
+
+/** Asked at each version: the changes made up to its watermark that no row so far stands for. */
+function watchWatermark(truth: Truth): (rows: readonly Row[], snapshot: Snapshot) => string[] {
+  const made = [...truth.changes]
+    .flatMap(([key, changes]) => changes.map((change, index) => ({ key, index, madeMs: change.madeMs ?? 0 })))
+    .toSorted((a, b) => a.madeMs - b.madeMs);
+  const covered = new Map<string, number>();
+  let [seen, passed] = [0, 0];
+  return (rows, { version, log }) => {
+    for (; seen < rows.length; seen += 1) {
+      const { key, shard, seq } = rows[seen] as Row;
+      const index = (truth.changes.get(key) ?? []).findIndex(
+        (change) => change.shard === shard && change.seq === seq,
+      );
+      covered.set(key, Math.max(covered.get(key) ?? -1, index));
+    }
+    const late: string[] = [];
+    for (; (made[passed]?.madeMs ?? Infinity) <= log.watermarkMs; passed += 1) {
+      const { key, index, madeMs } = made[passed] as (typeof made)[number];
+      if ((covered.get(key) ?? -1) >= index) continue;
+      late.push(
+        `${key} was changed at ${madeMs}, and is not in at version ${version}, watermark ${log.watermarkMs}`,
+      );
+    }
+    return late;
+  };
 }
 
 /** What stands after merging says the same. */

@@ -3,6 +3,7 @@
  * are paused and wake up, with clocks that differ. Time is virtual, so a run is the same each time.
  */
 import { createHash } from "node:crypto";
+import { cleanLog } from "../../compactor/upkeep.ts";
 import { parseLogKey } from "../../shared/keys.ts";
 import { loadSnapshot, replay } from "../../shared/log.ts";
 import type { Snapshot } from "../../shared/snapshot.ts";
@@ -45,6 +46,8 @@ export type Plan = {
   readonly restart: number;
   readonly listLagMaxMs: number;
   readonly skewMaxMs: number;
+  /** The stream says all it has when it is asked, and clocks agree: the watermark is then true of time. */
+  readonly prompt: boolean;
   /** The first worker dies at its n-th call to the outside, before it is made or after it was done. */
   readonly crashAt?: { readonly call: number; readonly when: "before" | "after" };
 };
@@ -70,7 +73,8 @@ export function planOf(seed: number): Plan {
   const random = randomOf(seed * 7919 + 1);
   const calm = random.chance(0.1);
   const cleaned = random.chance(0.15);
-  const skewMaxMs = random.pick([0, 1_000, 120_000]);
+  const prompt = seed % 3 === 0;
+  const skewMaxMs = prompt ? 0 : random.pick([0, 1_000, 120_000]);
   return {
     seed,
     workers: random.pick([1, 1, 2, 3]),
@@ -88,6 +92,7 @@ export function planOf(seed: number): Plan {
     logRetentionMs: cleaned ? 100_000 + 3 * skewMaxMs : null,
     listLagMaxMs: random.pick([0, 2_000, 20_000]),
     skewMaxMs,
+    prompt,
   };
 }
 
@@ -106,10 +111,15 @@ const QUIET: Omit<Plan, "seed" | "writingMs"> = {
   restart: 0,
   listLagMaxMs: 1_000,
   skewMaxMs: 0,
+  prompt: true,
 };
 
 /** A short run in which nothing goes wrong but what `some` says. */
 export const quietPlan = (some: Partial<Plan>): Plan => ({ ...QUIET, seed: 1, writingMs: 15_000, ...some });
+
+const DESCRIBE_FAULTS: readonly StreamFault[] = ["failed", "partial", "partial"];
+const PROMPT_FAULTS: readonly StreamFault[] = ["throttled", "expired", "repeated"];
+const GET_FAULTS: readonly StreamFault[] = [...PROMPT_FAULTS, "empty"];
 
 /** A window's boundary is crossed soon after the start. */
 const START_MS = T0 + 285_000;
@@ -164,7 +174,7 @@ export async function simulate(plan: Plan): Promise<Result> {
     await time.sleep(world.pauseEndMs - time.nowMs());
     world.stopping = true;
     await restart(world, workers);
-    problems.push(...(await checkLog(world.archive, world.truth)));
+    problems.push(...(await checkLog(world.archive, world.truth, plan.prompt)));
   };
   const done = story().then(
     () => (ended = true),
@@ -192,19 +202,20 @@ export async function simulate(plan: Plan): Promise<Result> {
   };
 }
 
-/** Who opens the log as it lies there now, by its checkpoint, finds what its whole history comes to; it has no hole. */
-async function checkOpened({ disk }: World, whole: Snapshot | null): Promise<string[]> {
+/**
+ * Who opens the log as it lies there now, by its checkpoint, finds what its whole history comes to. It has no hole,
+ * once clean-up has taken what landed late where it had been before.
+ */
+async function checkOpened({ disk, plan, time }: World, whole: Snapshot | null): Promise<string[]> {
   const problems: string[] = [];
+  if (plan.logRetentionMs !== null) await cleanLog(disk, time.nowMs() - plan.logRetentionMs);
   const opened = await loadSnapshot(disk);
   const [found, wanted] = [opened, whole].map((some) =>
     JSON.stringify([some?.version, some?.log, Object.fromEntries(some?.shards ?? []), some?.files.size]),
   );
   if (found !== wanted) problems.push(`the log opens as ${found}; its history comes to ${wanted}`);
   const keys = [...disk.objects.keys()].map(parseLogKey).filter((key) => key !== null);
-  // A PUT that lands late, where clean-up has been, leaves an entry below all checkpoints: nobody reads it.
-  const oldest = Math.min(...keys.filter(({ kind }) => kind === "checkpoint").map(({ version }) => version));
-  const first = Number.isFinite(oldest) ? oldest : 0;
-  const entries = keys.filter(({ kind, version }) => kind === "commit" && version >= first);
+  const entries = keys.filter(({ kind }) => kind === "commit");
   const versions = entries.map(({ version }) => version).toSorted((a, b) => a - b);
   const hole = versions.find((version, index) => index > 0 && version !== (versions[index - 1] ?? 0) + 1);
   if (hole !== undefined) problems.push(`log entry ${hole - 1} is missing`);
@@ -260,11 +271,12 @@ function makeWorld(plan: Plan): World {
       random: streamRandom,
       pageMax: streamRandom.between(2, 10),
       listLagMaxMs: plan.listLagMaxMs,
+      prompt: plan.prompt,
       fault: (call) => {
         if (!world.chaos || !streamRandom.chance(plan.streamFault)) return null;
-        if (call === "describe") return streamRandom.pick<StreamFault>(["failed", "partial", "partial"]);
+        if (call === "describe") return plan.prompt ? "failed" : streamRandom.pick(DESCRIBE_FAULTS);
         if (call === "openIterator") return "throttled";
-        return streamRandom.pick<StreamFault>(["throttled", "expired", "empty", "repeated"]);
+        return streamRandom.pick(plan.prompt ? PROMPT_FAULTS : GET_FAULTS);
       },
     }),
   };

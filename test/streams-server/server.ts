@@ -61,7 +61,7 @@ export async function startStreamsServer({
         const written = tape.write(table, key, body);
         return written === null
           ? null
-          : { shard: written.shard, seq: parseSequence(written.seq) as SequenceNumber };
+          : { shard: written.shard, seq: parseSequence(written.seq) as SequenceNumber, madeMs: nowMs() };
       },
     };
     for (let nth = 0; nth < count; nth += 1) writeSomething(target, truthOf(table), writer);
