@@ -146,8 +146,9 @@ export async function openConsole(options: ConsoleOptions): Promise<Console> {
   };
 
   const server = createServer((request, response) => {
-    const url = new URL(request.url ?? "/", "http://console");
-    const isData = url.pathname !== "/";
+    const [path = "/", query] = (request.url ?? "/").split("?", 2);
+    const asked = new URLSearchParams(query);
+    const isData = path !== "/";
     const admission = admit(
       {
         isData,
@@ -155,7 +156,7 @@ export async function openConsole(options: ConsoleOptions): Promise<Console> {
         host: request.headers.host,
         authorization: request.headers.authorization,
         cookie: request.headers.cookie,
-        token: url.searchParams.get("token"),
+        token: asked.get("token"),
         site: headerOf(request, "sec-fetch-site"),
       },
       { token, port: listen.port },
@@ -167,10 +168,10 @@ export async function openConsole(options: ConsoleOptions): Promise<Console> {
       const needsPage = admission.status === 401 && !isData && page !== undefined;
       send(needsPage ? { ...page, status: 401 } : refusal(admission));
     } else if (admission.kind === "signed-in") {
-      const headers = { "set-cookie": admission.cookie, location: url.pathname };
+      const headers = { "set-cookie": admission.cookie, location: "/" };
       send({ status: 303, body: "", type: "text/plain", etag: undefined, headers });
     } else {
-      void answer(url.pathname, url.searchParams)
+      void answer(path, asked)
         .catch((error: unknown) => json({ code: "unexpected", message: describeError(error) }, 500))
         .then(send);
     }

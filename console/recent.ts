@@ -45,6 +45,7 @@ export function openRecent(store: ObjectStore, clock: Clock): Recent {
   /** Too old to matter, or gone. */
   const passed = new Set<string>();
   const seen = new Set<string>();
+  const run = clock.uuid();
   let kept: readonly EventLine[] = [];
   let last = 0;
   let images = { rows: 0, bytes: 0 };
@@ -65,7 +66,7 @@ export function openRecent(store: ObjectStore, clock: Clock): Recent {
     kept = newestOfEach([...kept, ...lines]);
   };
 
-  const run = async (files: readonly DataFile[]): Promise<void> => {
+  const lookIntoAll = async (files: readonly DataFile[]): Promise<void> => {
     for (const file of files) {
       if (closing.signal.aborted) return;
       const nowMs = clock.nowMs();
@@ -118,12 +119,13 @@ export function openRecent(store: ObjectStore, clock: Clock): Recent {
       }
       for (const { path } of files.slice(FILES_AT_ONCE_MAX)) passed.add(path);
       if (files.length === 0) return;
-      running = run(files.slice(0, FILES_AT_ONCE_MAX)).finally(() => {
+      running = lookIntoAll(files.slice(0, FILES_AT_ONCE_MAX)).finally(() => {
         running = null;
         forget();
       });
     },
     after: (n) => ({
+      run,
       last,
       events: kept.filter((line) => line.n > n),
       keptMax: KEPT_MAX,
@@ -135,7 +137,7 @@ export function openRecent(store: ObjectStore, clock: Clock): Recent {
       if (running !== null || scratch === null) return;
       const resting = scratch;
       scratch = null;
-      void resting.close();
+      void resting.close().catch(() => undefined);
     },
     close: async () => {
       closing.abort();

@@ -195,6 +195,8 @@ export type EventLine = {
 };
 
 export type Events = {
+  /** Another one counts anew. */
+  readonly run: string;
   /** To be given as `after` the next time. */
   readonly last: number;
   readonly events: readonly EventLine[];

@@ -3,7 +3,7 @@
 import { byId, element, say } from "./dom.js";
 import { showChangelog, startChangelog } from "./changelog.js";
 import { showCost } from "./cost.js";
-import { addEvents, startEvents } from "./events.js";
+import { addEvents, forgetEvents, startEvents } from "./events.js";
 import { recolourFlow, showFlow, showTiles, startFlow } from "./flow.js";
 import { clock, count, duration } from "./format.js";
 import { showShards, startShards } from "./shards.js";
@@ -20,6 +20,7 @@ let state = null;
 /** The server's clock less this one's. */
 let aheadMs = 0;
 let lastEvent = 0;
+let eventsRun = "";
 let redrawnMs = 0;
 let failedMs = 0;
 
@@ -42,13 +43,20 @@ async function look() {
     state = /** @type {State} */ (await answer.json());
     show(state);
   }
-  const news = /** @type {Events} */ (await (await ask(`/api/events?after=${lastEvent}`)).json());
-  // A server that was started again counts anew.
-  if (news.last < lastEvent) lastEvent = 0;
-  else {
-    lastEvent = news.last;
-    addEvents(news);
+  const ofRun = async () =>
+    /** @type {Events} */ (await (await ask(`/api/events?after=${lastEvent}`)).json());
+  let news = await ofRun();
+  if (news.run !== eventsRun) {
+    // Its process was started again, and counts anew.
+    eventsRun = news.run;
+    if (lastEvent > 0) {
+      forgetEvents();
+      lastEvent = 0;
+      news = await ofRun();
+    }
   }
+  lastEvent = news.last;
+  addEvents(news);
 }
 
 /** @param {State} next */

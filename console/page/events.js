@@ -98,6 +98,14 @@ export function addEvents(news) {
   if (news.events.length > 0 || lines.size === 0) render();
 }
 
+export function forgetEvents() {
+  for (const map of [lines, rows, texts]) map.clear();
+  waiting = 0;
+  paused = false;
+  byId("events-pause").setAttribute("aria-pressed", "false");
+  render();
+}
+
 /** As the server does: the newest of each status are kept. */
 function forgetOld() {
   for (const group of Map.groupBy(lines.values(), (line) => line.status).values()) {

@@ -263,7 +263,9 @@ const topOf = ({ least, steps = [] }, top) =>
 
 /** @param {Chart} chart @param {HTMLElement} where @param {uPlot.AlignedData} data @param {() => void} moved */
 function draw(chart, where, data, moved) {
-  const Plot = /** @type {{ uPlot: typeof uPlot }} */ (/** @type {unknown} */ (globalThis)).uPlot;
+  const Plot = /** @type {{ uPlot?: typeof uPlot }} */ (/** @type {unknown} */ (globalThis)).uPlot;
+  // A browser that it does not start in still has the figures and the tables.
+  if (typeof Plot !== "function") return null;
   const axis = {
     stroke: colour("faint"),
     font: "11px system-ui, sans-serif",

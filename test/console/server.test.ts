@@ -1,6 +1,7 @@
 /** The console as a server: what it answers, to whom, and what it asks of the store. */
 import { createServer, request } from "node:http";
 import type { IncomingHttpHeaders } from "node:http";
+import { connect } from "node:net";
 import type { AddressInfo } from "node:net";
 import { afterEach, describe, expect, test } from "vitest";
 import { layDown, object } from "../../bench/laid.ts";
@@ -21,6 +22,7 @@ const TOKEN = "correct-horse-battery";
 
 type Answer = { readonly status: number; readonly headers: IncomingHttpHeaders; readonly text: string };
 type Opened = {
+  readonly port: number;
   readonly ask: (path: string, headers?: Record<string, string>, method?: string) => Promise<Answer>;
   readonly state: () => Promise<State>;
   readonly events: (after?: number) => Promise<Events>;
@@ -73,6 +75,7 @@ async function open(store: ObjectStore, some: Partial<ConsoleOptions> = {}): Pro
     });
   return {
     ask,
+    port: Number(new URL(view.url).port),
     state: async () => JSON.parse((await ask("/api/state")).text) as State,
     events: async (after = 0) => JSON.parse((await ask(`/api/events?after=${after}`)).text) as Events,
     wait: (ms) => {
@@ -80,6 +83,16 @@ async function open(store: ObjectStore, some: Partial<ConsoleOptions> = {}): Pro
     },
   };
 }
+
+/** As it stands, which no client would send. */
+const raw = (port: number, request: string): Promise<string> =>
+  new Promise((resolve, reject) => {
+    const socket = connect(port, "127.0.0.1", () => socket.write(request));
+    let text = "";
+    socket.on("data", (chunk) => (text += chunk.toString()));
+    socket.on("close", () => resolve(text));
+    socket.on("error", reject);
+  });
 
 const track = (id: string, changedMs: number, kind: "event" | "rejected" = "event"): GivenRow => ({
   changedMs,
@@ -350,6 +363,16 @@ describe("who may ask, and how", () => {
     expect(JSON.parse((await ask("/nowhere")).text)).toMatchObject({ code: "unknown_path" });
   });
 
+  test.each(["//", "///evil.example", "/%", "http://[", "*", "/\\", "/?token=%", `/${"a/".repeat(4_000)}`])(
+    "%s does no harm",
+    async (path) => {
+      const { ask, port } = await open(memoryStore());
+      const text = await raw(port, `GET ${path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n`);
+      expect(text).toMatch(/^HTTP\/1\.1 (?:200|400|404) /);
+      expect((await ask("/")).status).toBe(200);
+    },
+  );
+
   test("HEAD is GET without the body", async () => {
     const { ask } = await open(memoryStore());
     const { status, text, headers } = await ask("/", {}, "HEAD");
@@ -407,6 +430,7 @@ describe("who may ask, and how", () => {
 
     const signedIn = await ask(`/?token=${TOKEN}`);
     expect(signedIn).toMatchObject({ status: 303, headers: { location: "/" } });
+    expect((await ask(`/.//evil.example?token=${TOKEN}`)).headers.location).toBe("/");
     const [cookie = ""] = signedIn.headers["set-cookie"] ?? [];
     expect(cookie).toMatch(/HttpOnly; SameSite=Strict/);
     const carried = { cookie: cookie.split(";")[0] ?? "" };
