@@ -43,6 +43,8 @@ export type ConsoleOptions = {
 
 export type Console = { readonly url: string; readonly close: () => Promise<void> };
 
+/** What the page to sign in looks like is no secret. */
+const SIGN_IN_ASSETS: ReadonlySet<string> = new Set(["/style.css", "/icon.svg"]);
 const READING_MS = 5_000;
 const READINGS_MAX = 720;
 const COMMITS_SHOWN_MAX = 120;
@@ -163,10 +165,11 @@ export async function openConsole(options: ConsoleOptions): Promise<Console> {
     );
     const send = (one: Answer): void =>
       respond(response, one, request.headers["if-none-match"], request.method === "HEAD", clock.nowMs());
-    if (admission.kind === "refused") {
+    const needsToken = admission.kind === "refused" && admission.status === 401;
+    if (needsToken && SIGN_IN_ASSETS.has(path)) void answer(path, asked).then(send);
+    else if (admission.kind === "refused") {
       const page = assets.get("/sign-in.html");
-      const needsPage = admission.status === 401 && !isData && page !== undefined;
-      send(needsPage ? { ...page, status: 401 } : refusal(admission));
+      send(needsToken && !isData && page !== undefined ? { ...page, status: 401 } : refusal(admission));
     } else if (admission.kind === "signed-in") {
       const headers = { "set-cookie": admission.cookie, location: "/" };
       send({ status: 303, body: "", type: "text/plain", etag: undefined, headers });

@@ -88,6 +88,14 @@ describe.each(["light", "dark"] as const)("in the %s", (colorScheme) => {
     await page.locator("#events-rows .event").nth(2).click();
     for (const summary of await page.locator(TABLES).all()) await summary.click();
     expect(await barriers(page)).toEqual([]);
+    await page.locator("#changelog-windows summary").click();
+    await page.locator("#changelog-commits summary").click();
+    for (const region of await page.locator("main .scroll").all()) {
+      const box = await region.boundingBox();
+      if (box !== null) expect(box.x + box.width).toBeLessThanOrEqual(width);
+    }
+    await page.locator("#changelog-windows summary").click();
+    await page.locator("#changelog-commits summary").click();
     for (const summary of await page.locator(TABLES).all()) await summary.click();
     await page.locator("#events-status label", { hasText: "All" }).click();
     await shoot(page, `${name}-${colorScheme}`);

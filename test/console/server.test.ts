@@ -85,9 +85,9 @@ async function open(store: ObjectStore, some: Partial<ConsoleOptions> = {}): Pro
 }
 
 /** As it stands, which no client would send. */
-const raw = (port: number, request: string): Promise<string> =>
+const raw = (port: number, sent: string): Promise<string> =>
   new Promise((resolve, reject) => {
-    const socket = connect(port, "127.0.0.1", () => socket.write(request));
+    const socket = connect(port, "127.0.0.1", () => socket.write(sent));
     let text = "";
     socket.on("data", (chunk) => (text += chunk.toString()));
     socket.on("close", () => resolve(text));
@@ -426,6 +426,8 @@ describe("who may ask, and how", () => {
     expect(refused).toMatchObject({ status: 401, headers: { "cache-control": "no-store" } });
     expect(refused.text).toContain("VARVE_CONSOLE_TOKEN");
     for (const path of ["/api/state", "/api/events", "/app.js"]) expect((await ask(path)).status).toBe(401);
+    expect((await ask("/style.css")).status).toBe(200);
+    expect((await ask("/style.css", {}, "POST")).status).toBe(405);
     expect(await ask("/?token=wrong-horse-battery")).toMatchObject({ status: 401 });
 
     const signedIn = await ask(`/?token=${TOKEN}`);
