@@ -68,7 +68,7 @@ export function openWatch(store: ObjectStore, clock: Clock): Watch {
         if (commit !== null) read.push(keepCommit(commit, read.at(-1)?.line.watermarkMs ?? 0));
     }
     const known = commits.filter(({ line }) => line.version < from);
-    commits = [...known, ...read].slice(-COMMITS_KEPT_MAX);
+    commits = unbroken([...known, ...read]).slice(-COMMITS_KEPT_MAX);
     snapshot = loaded;
   };
 
@@ -121,6 +121,14 @@ export function openWatch(store: ObjectStore, clock: Clock): Watch {
     },
     close: () => closing.abort(),
   };
+}
+
+/** Those after the last that is missing: too much came while nobody looked, or clean-up took it. */
+function unbroken(commits: readonly KeptCommit[]): readonly KeptCommit[] {
+  const begins = commits.findLastIndex(
+    ({ line }, at) => line.version !== (commits[at - 1]?.line.version ?? -1) + 1,
+  );
+  return commits.slice(Math.max(0, begins));
 }
 
 function problemOf(error: unknown, sinceMs: number): Problem {

@@ -10,6 +10,7 @@ import { readAssets } from "../../console/assets.ts";
 import type { ConsoleOptions } from "../../console/console.ts";
 import { openConsole } from "../../console/console.ts";
 import type { Events, State } from "../../console/state.ts";
+import { writeCheckpoint } from "../../shared/checkpoint.ts";
 import { systemClock } from "../../shared/clock.ts";
 import type { Clock } from "../../shared/clock.ts";
 import { VarveError } from "../../shared/errors.ts";
@@ -326,6 +327,20 @@ describe("when something is wrong, it says what, and goes on by itself", () => {
     expect(rows.map(({ id }) => id)).toEqual(["m2"]);
   });
 
+  test("clean-up went past what it knew while nobody looked", async () => {
+    const { store, laid } = await laidStore();
+    const { state, wait } = await open(store);
+    expect((await state()).log?.version).toBe(1);
+    for (let at = 0; at < 5; at += 1) await laid.commit([], T0 + 4_000 + at);
+    await writeCheckpoint(store, laid.snapshot());
+    for (let version = 0; version < 6; version += 1) await store.delete(commitKey(version));
+    wait(90_000);
+    const { problem, log, commits } = await until(state, (one) => one.log?.version === 6);
+    expect(problem).toBeNull();
+    expect(log?.rowsLive).toBe(3);
+    expect(commits.map(({ version }) => version)).toEqual([6]);
+  });
+
   test("its port is taken", async () => {
     const other = createServer();
     await new Promise<void>((resolve) => {
@@ -363,15 +378,21 @@ describe("who may ask, and how", () => {
     expect(JSON.parse((await ask("/nowhere")).text)).toMatchObject({ code: "unknown_path" });
   });
 
-  test.each(["//", "///evil.example", "/%", "http://[", "*", "/\\", "/?token=%", `/${"a/".repeat(4_000)}`])(
-    "%s does no harm",
-    async (path) => {
-      const { ask, port } = await open(memoryStore());
-      const text = await raw(port, `GET ${path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n`);
-      expect(text).toMatch(/^HTTP\/1\.1 (?:200|400|404) /);
-      expect((await ask("/")).status).toBe(200);
-    },
-  );
+  test.each([
+    ["nothing but slashes", "//"],
+    ["another host's path", "///evil.example"],
+    ["half an escape", "/%"],
+    ["an address that is none", "http://["],
+    ["a star", "*"],
+    ["a backslash", "/\\"],
+    ["half an escape in the token", "/?token=%"],
+    ["a very long path", `/${"a/".repeat(4_000)}`],
+  ])("%s does no harm", async (_, path) => {
+    const { ask, port } = await open(memoryStore());
+    const text = await raw(port, `GET ${path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n`);
+    expect(text).toMatch(/^HTTP\/1\.1 (?:200|400|404) /);
+    expect((await ask("/")).status).toBe(200);
+  });
 
   test("HEAD is GET without the body", async () => {
     const { ask } = await open(memoryStore());
