@@ -6,9 +6,13 @@ import { createHash } from "node:crypto";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { duckdbEngine } from "../compactor/merge-engine.ts";
+import { openMerger } from "../compactor/merge.ts";
+import { NO_METRICS } from "../compactor/metrics.ts";
 import { openParquetWriter, summarize } from "../compactor/parquet.ts";
 import type { UploadedFile } from "../compactor/plan.ts";
 import { flushKey, planCommit, planCreate } from "../compactor/plan.ts";
+import { systemClock } from "../shared/clock.ts";
 import type { Commit } from "../shared/delta.ts";
 import { encodeCommit } from "../shared/delta.ts";
 import { openDuckDB, sqlText } from "../shared/duckdb.ts";
@@ -30,6 +34,8 @@ export type Laid = {
   readonly commitQuery: (query: LaidQuery) => Promise<Snapshot>;
   /** Any commit, as it is. */
   readonly put: (commit: Commit, next: Snapshot) => Promise<Snapshot>;
+  /** Merges all that W has passed. */
+  readonly merge: () => Promise<void>;
   readonly close: () => Promise<void>;
 };
 
@@ -107,9 +113,30 @@ export async function layDown(store: ObjectStore, startMs: number): Promise<Laid
   const created = planCreate("laid", { txnId: "t0", nowMs });
   let snapshot = created.next;
   await put(created.commit, created.next);
+  const merger = openMerger({
+    store,
+    clock: systemClock,
+    log: { info: () => {}, warn: (what, fields) => console.error(what, fields) },
+    metrics: NO_METRICS,
+    engine: duckdbEngine(MEMORY_MAX_MB),
+  });
   return {
     snapshot: () => snapshot,
     put,
+    merge: () =>
+      merger.run({
+        snapshot: () => snapshot,
+        owns: () => true,
+        forgetRemoved: () => {},
+        commit: async (plan) => {
+          nowMs += 1;
+          const planned = plan(snapshot, { txnId: `t${snapshot.version + 1}`, nowMs });
+          if (planned.kind === "stale") return planned;
+          await put(planned.commit, planned.next);
+          return { kind: "committed" };
+        },
+        signal: new AbortController().signal,
+      }),
     commit: async (given, watermarkMs) => {
       const whole = given.map((some): Row => ({ ...BARE, seq: seq((rows += 1)), ...some }));
       const uploaded: UploadedFile[] = [];

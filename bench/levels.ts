@@ -6,7 +6,8 @@
 import { mergeTasks, planMerge } from "../compactor/levels.ts";
 import type { CommitPlan } from "../compactor/plan.ts";
 import { planCommit, planCreate, flushKey } from "../compactor/plan.ts";
-import { duckdbEngine, openMerger } from "../compactor/merge.ts";
+import { duckdbEngine } from "../compactor/merge-engine.ts";
+import { openMerger } from "../compactor/merge.ts";
 import { NO_METRICS } from "../compactor/metrics.ts";
 import { openParquetWriter } from "../compactor/parquet.ts";
 import { systemClock } from "../shared/clock.ts";

@@ -5,12 +5,13 @@ import type { Console } from "../console/console.ts";
 import { openS3Store } from "../shared/aws/s3.ts";
 import { systemClock } from "../shared/clock.ts";
 import type { CompactorConfig } from "../shared/config.ts";
-import { heartbeatMs, parseCompactorConfig, s3ConfigOf } from "../shared/config.ts";
+import { heartbeatMs, parseCompactorConfig, s3ConfigOf, threadsOf } from "../shared/config.ts";
 import type { ObjectStore } from "../shared/store.ts";
 import type { CompactorDeps } from "./compactor.ts";
 import { runCompactor } from "./compactor.ts";
 import { countedStore, countedStreams } from "./counted.ts";
-import { HISTORY_KEY, duckdbEngine, openMerger } from "./merge.ts";
+import { duckdbEngine } from "./merge-engine.ts";
+import { HISTORY_KEY, openMerger } from "./merge.ts";
 import type { PrometheusMetrics } from "./metrics.ts";
 import { openPrometheusMetrics, serveMetrics } from "./metrics.ts";
 import type { CompactorLog } from "./patience.ts";
@@ -21,7 +22,6 @@ import { openUpkeep } from "./upkeep.ts";
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
-const THREADS_MAX = 8;
 /** Without a commit for so many heartbeats, /healthz says so. */
 const STALE_HEARTBEATS = 5;
 
@@ -53,7 +53,7 @@ export async function compactorMain(environment: Environment, signal: AbortSigna
     worker: config.VARVE_WORKER,
     streams: countedStreams(openStreams(streamsConfigOf(config)), metrics),
     openLanes: async (patience, stopping) => {
-      const threads = config.VARVE_THREADS ?? Math.min(THREADS_MAX, availableParallelism());
+      const threads = threadsOf(config, availableParallelism());
       if (threads === 1) lanes.push(await openLocalLane(config, 1, log, metrics, patience));
       else
         for (let thread = 0; thread < threads; thread += 1)

@@ -9,7 +9,8 @@ import { openDuckDB, sqlText } from "../shared/duckdb.ts";
 import { dataKey } from "../shared/keys.ts";
 import type { DataFile } from "../shared/snapshot.ts";
 import type { ObjectStore } from "../shared/store.ts";
-import { fetchSound, totalsOf } from "./merge.ts";
+import { totalsOf } from "./merge-engine.ts";
+import { fetchSound } from "./merge.ts";
 import { summarize } from "./parquet.ts";
 import type { Rewrite } from "./rewrite.ts";
 

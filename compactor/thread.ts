@@ -19,10 +19,10 @@ import { openPatience } from "./patience.ts";
 import { openStreams } from "./stream.ts";
 
 /** Of a process, its lanes together. */
-const ANSWERS_MAX = 32;
+const ANSWERS_MAX = 16;
 const PARQUET_MEMORY_MAX_MB = 256;
 /** What a lane of many has at least. */
-const ANSWERS_MIN = 4;
+const ANSWERS_MIN = 2;
 const PARQUET_MEMORY_MIN_MB = 64;
 /** Answers are short-lived: a thread's heap is not to grow by them before they are collected. */
 const YOUNG_MAX_MB = 24;

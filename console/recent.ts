@@ -6,6 +6,7 @@
  * - No more than a bounded number of bytes is read, however much is committed: what is passed over is counted.
  */
 import type { Clock } from "../shared/clock.ts";
+import { sqlText } from "../shared/duckdb.ts";
 import { VarveError } from "../shared/errors.ts";
 import type { DataFile } from "../shared/snapshot.ts";
 import type { ObjectStore } from "../shared/store.ts";
@@ -31,7 +32,9 @@ export type Recent = {
 };
 
 const KEPT_MAX = 200;
-const FILE_BYTES_MAX = 32 * 1024 ** 2;
+/** Beside a compactor, whose memory it must not take. */
+const MEMORY_MAX_MB = 128;
+const FILE_BYTES_MAX = 16 * 1024 ** 2;
 const BYTES_AT_ONCE_MAX = 32 * 1024 ** 2;
 const BYTES_PER_SECOND = 1024 ** 2;
 const FILES_AT_ONCE_MAX = 48;
@@ -56,7 +59,7 @@ export function openRecent(store: ObjectStore, clock: Clock): Recent {
   const closing = new AbortController();
 
   const lookInto = async (file: DataFile): Promise<void> => {
-    scratch ??= await openScratch(store);
+    scratch ??= await openScratch(store, 1, MEMORY_MAX_MB);
     const found = await digestFile(scratch, file, closing.signal);
     digests.set(file.path, { seconds: found.seconds });
     images = { rows: images.rows + found.images.rows, bytes: images.bytes + found.images.bytes };
@@ -164,7 +167,7 @@ const NAMES = ["changedMs", "op", "key", "seq", "shard", "changes", ...COLUMNS] 
 const IMAGE_SQL = `left(image, ${IMAGE_CHARS_MAX + 1})`;
 
 async function digestFile(scratch: Scratch, file: DataFile, signal: AbortSignal): Promise<Found> {
-  const { relation, release } = await orAborted(scratch.fetch([file], signal), signal);
+  const { relation, paths, release } = await orAborted(scratch.fetch([file], signal), signal);
   try {
     const seconds = await scratch.connection.runAndReadAll(
       `SELECT (changed_ms // 1000)::DOUBLE, count(*)::DOUBLE, (count(*) FILTER (kind = 'rejected'))::DOUBLE,
@@ -173,9 +176,12 @@ async function digestFile(scratch: Scratch, file: DataFile, signal: AbortSignal)
     );
     const lines = seconds.getRows() as [number, number, number, number, number][];
     const columns = NAMES.map((name) => (name === "image" ? IMAGE_SQL : COLUMN_SQL[name][1]));
+    // Which rows, and only then what is in them: images are most of a file.
+    const numbered = `read_parquet([${paths.map(sqlText).join(", ")}], file_row_number = true)`;
     const newest = await scratch.connection.runAndReadAll(
-      `SELECT ${columns.join(", ")} FROM ${relation}
-       QUALIFY row_number() OVER (PARTITION BY kind ORDER BY changed_ms DESC, seq DESC) <= ${KEPT_MAX}
+      `SELECT ${columns.join(", ")} FROM ${numbered} WHERE file_row_number IN (
+         SELECT file_row_number FROM ${numbered}
+         QUALIFY row_number() OVER (PARTITION BY kind ORDER BY changed_ms DESC, seq DESC) <= ${KEPT_MAX})
        ORDER BY changed_ms, shard, seq`,
     );
     return {

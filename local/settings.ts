@@ -13,9 +13,6 @@ export const S3Settings = z.object({
 });
 export type S3Settings = z.infer<typeof S3Settings>;
 
-/** The path below the S3 part's origin at which Miniflare answers the S3 protocol. */
-export const S3_PATH = "/cdn-cgi/local/r2/s3";
-
 /** The edge part: the worker, as deployed, in workerd. `vars` are the worker's variables. */
 export const EdgeSettings = z.object({
   port: z.int(),

@@ -5,7 +5,8 @@ import type { PartSpec } from "./part.ts";
 import { OWNER_VARIABLE, type State } from "./data-dir.ts";
 import { answers, dynoxideBinary } from "./dynamodb.ts";
 import type { Running } from "./running.ts";
-import { S3_PATH, SETTINGS_VARIABLE, type EdgeSettings, type S3Settings } from "./settings.ts";
+import { S3_PATH } from "./bucket.ts";
+import { SETTINGS_VARIABLE, type EdgeSettings, type S3Settings } from "./settings.ts";
 
 const PROJECT = join(import.meta.dirname, "..");
 const HOST = "127.0.0.1";

@@ -74,35 +74,38 @@ export const CONSOLE_ENV = z.object({
     .optional(),
 });
 
-const COMPACTOR_ENV = CHANGELOG_ENV.extend(TABLE_ENV.shape)
-  .extend(CONSOLE_ENV.shape)
-  .extend({
-    VARVE_FLUSH: DURATION.default(60_000),
-    VARVE_FLUSH_BYTES: BYTES.default(64 * 1024 ** 2),
-    /** How long nothing may happen before the watermark is committed on its own. */
-    VARVE_HEARTBEAT: DURATION.optional(),
-    /** Between two GetRecords calls on a shard that has little new: shortest and longest. By default they follow the flush. */
-    /** This worker's name among those of the table. One that starts again under its name need not wait until its former self is taken for dead. By default one never used before. */
-    VARVE_WORKER: z
-      .string()
-      .regex(/^[a-z0-9][a-z0-9-]{0,62}$/, { error: "is not a name of letters a to z, digits and hyphens" })
-      .optional(),
-    /** Threads that read and write; 1: no thread of their own. */
-    VARVE_THREADS: WHOLE.optional(),
-    /** Merging windows of five minutes, an hour, a day. */
-    VARVE_MERGE: z.enum(["on", "off"]).default("on"),
-    VARVE_MERGE_MEMORY: BYTES.default(512 * 1024 ** 2),
-    /** `latest`: the last row of a key and window survives a merge; `full`: all do. Fixed when the log is made. */
-    VARVE_HISTORY: z.enum(["latest", "full"]).default("latest"),
-    /** How long rows are kept; by default for ever. */
-    VARVE_RETENTION: DURATION.optional(),
-    /** How long log entries and merged-away files are kept for readers that are behind. */
-    VARVE_LOG_RETENTION: DURATION.default(2 * 86_400_000),
-    /** Where /metrics and /healthz are served, `port` or `host:port`; by default not at all. */
-    VARVE_METRICS: LISTEN.optional(),
-    VARVE_POLL_MIN: DURATION.optional(),
-    VARVE_POLL_MAX: DURATION.optional(),
-  });
+const COMPACTOR_ENV = z.object({
+  ...CHANGELOG_ENV.shape,
+  ...TABLE_ENV.shape,
+  ...CONSOLE_ENV.shape,
+  VARVE_FLUSH: DURATION.default(60_000),
+  VARVE_FLUSH_BYTES: BYTES.default(64 * 1024 ** 2),
+  /** How long nothing may happen before the watermark is committed on its own. */
+  VARVE_HEARTBEAT: DURATION.optional(),
+  /** Between two GetRecords calls on a shard that has little new: shortest and longest. By default they follow the flush. */
+  /** This worker's name among those of the table. One that starts again under its name need not wait until its former self is taken for dead. By default one never used before. */
+  VARVE_WORKER: z
+    .string()
+    .regex(/^[a-z0-9][a-z0-9-]{0,62}$/, { error: "is not a name of letters a to z, digits and hyphens" })
+    .optional(),
+  /** What the process should stay below: the number of threads follows from it. */
+  VARVE_MEMORY: BYTES.default(1024 ** 3),
+  /** Threads that read and write; 1: no thread of their own. By default as many as there are cores and memory for. */
+  VARVE_THREADS: WHOLE.optional(),
+  /** Merging windows of five minutes, an hour, a day. */
+  VARVE_MERGE: z.enum(["on", "off"]).default("on"),
+  VARVE_MERGE_MEMORY: BYTES.default(128 * 1024 ** 2),
+  /** `latest`: the last row of a key and window survives a merge; `full`: all do. Fixed when the log is made. */
+  VARVE_HISTORY: z.enum(["latest", "full"]).default("latest"),
+  /** How long rows are kept; by default for ever. */
+  VARVE_RETENTION: DURATION.optional(),
+  /** How long log entries and merged-away files are kept for readers that are behind. */
+  VARVE_LOG_RETENTION: DURATION.default(2 * 86_400_000),
+  /** Where /metrics and /healthz are served, `port` or `host:port`; by default not at all. */
+  VARVE_METRICS: LISTEN.optional(),
+  VARVE_POLL_MIN: DURATION.optional(),
+  VARVE_POLL_MAX: DURATION.optional(),
+});
 export type CompactorConfig = z.infer<typeof COMPACTOR_ENV>;
 
 const between = (least: number, value: number, most: number): number =>
@@ -111,6 +114,16 @@ const between = (least: number, value: number, most: number): number =>
 /** How long an idle log may stay without a commit, ms. */
 export const heartbeatMs = (config: CompactorConfig): number =>
   config.VARVE_HEARTBEAT ?? between(10_000, config.VARVE_FLUSH * 10, 60_000);
+
+/** A process of one thread takes about so much under a backlog, its merges included; each further thread so much more. */
+const ONE_THREAD_BYTES = 700 * 1024 ** 2;
+const THREAD_BYTES = 160 * 1024 ** 2;
+const THREADS_MAX = 8;
+
+/** How many threads read and write. */
+export const threadsOf = ({ VARVE_THREADS, VARVE_MEMORY }: CompactorConfig, cores: number): number =>
+  VARVE_THREADS ??
+  between(1, 1 + Math.floor((VARVE_MEMORY - ONE_THREAD_BYTES) / THREAD_BYTES), Math.min(cores, THREADS_MAX));
 
 /** Poll delays, ms: between an eighth and a half of the flush interval unless they are set. */
 export const pollDelays = (config: CompactorConfig): { readonly minMs: number; readonly maxMs: number } => ({

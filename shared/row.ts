@@ -91,46 +91,28 @@ export function rowOf(
   const item = pk === null ? null : parsePk(pk);
   const changedMs = latestMs > floorMs ? latestMs : floorMs + 1;
   const key = pk === null ? attributeMapJson(dynamodb.Keys) : `{"pk":${JSON.stringify(pk)}}`;
-  if (item === null) {
-    return {
-      changedMs,
-      op,
-      key,
-      seq,
-      shard,
-      changes: 1,
-      kind: null,
-      source: null,
-      collection: null,
-      id: null,
-      userId: null,
-      anonymousId: null,
-      event: null,
-      eventMs: null,
-      image: image === undefined ? null : attributeMapJson(image),
-    };
-  }
-  if (item.kind !== "object" && (op === "update" || (op === "delete" && isTtlRemoval(record)))) return null;
-  const eventMs = number(image?.["event_at"]);
-  if (item.kind === "object") {
-    return {
-      changedMs,
-      op,
-      key,
-      seq,
-      shard,
-      changes: 1,
-      kind: item.kind,
-      source: item.source,
-      collection: item.collection,
-      id: item.id,
-      userId: item.collection === "users" ? item.id : null,
-      anonymousId: null,
-      event: null,
-      eventMs,
-      image: image === undefined ? null : objectPropertiesJson(image),
-    };
-  }
+  if (
+    item !== null &&
+    item.kind !== "object" &&
+    (op === "update" || (op === "delete" && isTtlRemoval(record)))
+  )
+    return null;
+  let collection: string | null = null;
+  let userId: string | null = null;
+  let anonymousId: string | null = null;
+  let event: string | null = null;
+  let json: string | null = null;
+  if (item?.kind === "object") {
+    collection = item.collection;
+    userId = item.collection === "users" ? item.id : null;
+    if (image !== undefined) json = objectPropertiesJson(image);
+  } else if (item !== null) {
+    collection = text(image?.["collection"]);
+    userId = text(image?.["user_id"]);
+    anonymousId = text(image?.["anonymous_id"]);
+    event = text(image?.["event"]);
+    if (image !== undefined) json = text(image["body"]) ?? attributeMapJson(image);
+  } else if (image !== undefined) json = attributeMapJson(image);
   return {
     changedMs,
     op,
@@ -138,15 +120,15 @@ export function rowOf(
     seq,
     shard,
     changes: 1,
-    kind: item.kind,
-    source: item.source,
-    collection: text(image?.["collection"]),
-    id: item.id,
-    userId: text(image?.["user_id"]),
-    anonymousId: text(image?.["anonymous_id"]),
-    event: text(image?.["event"]),
-    eventMs,
-    image: image === undefined ? null : (text(image["body"]) ?? attributeMapJson(image)),
+    kind: item?.kind ?? null,
+    source: item?.source ?? null,
+    collection,
+    id: item?.id ?? null,
+    userId,
+    anonymousId,
+    event,
+    eventMs: item === null ? null : number(image?.["event_at"]),
+    image: json,
   };
 }
 

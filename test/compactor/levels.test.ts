@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest";
+import type { ParquetFile } from "../../compactor/parquet.ts";
 import type { MergeTask } from "../../compactor/levels.ts";
 import { expiredFiles, mergeTasks, planExpire, planMerge } from "../../compactor/levels.ts";
 import { dataKey } from "../../shared/keys.ts";
@@ -44,8 +45,14 @@ function taskOf(snapshot: Snapshot): MergeTask {
 }
 
 async function merged(task: MergeTask, rows: readonly Row[]) {
-  const inputs = task.inputs.map((file, index) => ({ file, body: encodeRows([rows[index] as Row]).bytes }));
-  const { outputs, read, survivors } = await jsonMerge(inputs, { keepAll: false, fileBytesMax: 1 });
+  const outputs: ParquetFile[] = [];
+  const { read, survivors } = await jsonMerge({
+    inputs: task.inputs,
+    fetch: async (file) => encodeRows([rows[task.inputs.indexOf(file)] as Row]).bytes,
+    store: async (output) => void outputs.push(output),
+    keepAll: false,
+    fileBytesMax: 1,
+  });
   const files = outputs.map(({ bytes, ...file }) => ({
     path: dataKey(task.level, task.windowStartMs, "merged"),
     level: task.level,

@@ -60,14 +60,14 @@ test("files are looked into once, the newest first, until there is enough to rea
   const { paths, store } = asked();
   let nowMs = T0;
   const recent = openRecent(store, { ...systemClock, nowMs: () => nowMs });
-  const commits = [committed(1, 20 * MB), committed(2, 40 * MB), committed(3, 20 * MB), committed(4, MB)];
+  const commits = [committed(1, 16 * MB), committed(2, 40 * MB), committed(3, 16 * MB), committed(4, MB)];
   recent.follow(commits, []);
   await until(() => recent.after(0).filesSkipped === 2);
   expect(paths).toEqual(["data/4", "data/3"]);
 
   recent.follow(commits, []);
   nowMs += 10_000;
-  recent.follow([...commits, committed(5, 21 * MB)], []);
+  recent.follow([...commits, committed(5, 16 * MB)], []);
   await until(() => paths.length === 3);
   expect(paths[2]).toBe("data/5");
   expect(recent.after(0)).toMatchObject({ events: [], last: 0, filesSkipped: 2 });

@@ -1,16 +1,11 @@
 /** A changelog of a day, at each stage of its upkeep: real files and real commits, without a running system. */
-import { duckdbEngine, openMerger } from "../../compactor/merge.ts";
 import { expiredFiles, planExpire } from "../../compactor/levels.ts";
-import { NO_METRICS } from "../../compactor/metrics.ts";
-import type { CommitPlan } from "../../compactor/plan.ts";
 import { cleanLog } from "../../compactor/upkeep.ts";
 import { vacuum } from "../../compactor/vacuum.ts";
 import type { GivenRow, Laid } from "../../bench/laid.ts";
 import { layDown } from "../../bench/laid.ts";
 import { writeCheckpoint } from "../../shared/checkpoint.ts";
-import { systemClock } from "../../shared/clock.ts";
 import { openDirectoryStore } from "../../shared/directory.ts";
-import type { ObjectStore } from "../../shared/store.ts";
 import type { Level } from "../../shared/window.ts";
 import { LEVEL_MS, windowStartMs } from "../../shared/window.ts";
 
@@ -18,7 +13,6 @@ const DAY_MS = LEVEL_MS[3];
 const HOUR_MS = LEVEL_MS[2];
 const MINUTE_MS = 60_000;
 const OBJECTS = 40;
-const MERGE_MEMORY_MAX_MB = 256;
 
 /** Calls `check` with the name of each stage once the changelog in `root` has come to it. */
 export async function passStages(root: string, check: (stage: string) => Promise<void>): Promise<void> {
@@ -36,20 +30,22 @@ export async function passStages(root: string, check: (stage: string) => Promise
     await flush(laid, startMs, 4 * MINUTE_MS, MINUTE_MS);
     await stage("as flushed", [0]);
     await flush(laid, startMs + 4 * MINUTE_MS, 20 * MINUTE_MS, MINUTE_MS);
-    await merge(store, laid);
+    await laid.merge();
     await stage("merged by five minutes", [1]);
     await flush(laid, startMs + 24 * MINUTE_MS, 2 * HOUR_MS, 8 * MINUTE_MS);
-    await merge(store, laid);
+    await laid.merge();
     await stage("merged by the hour", [2]);
     await flush(laid, startMs + 24 * MINUTE_MS + 2 * HOUR_MS, DAY_MS, HOUR_MS);
-    await merge(store, laid);
+    await laid.merge();
     await stage("merged by the day", [3]);
     await cleanLog(store, Date.now() + 1);
     await vacuum(store, laid.snapshot(), { removedBeforeMs: Infinity, orphanBeforeMs: 0, dryRun: false });
     await check("with old log entries and merged files gone");
     const expired = expiredFiles(laid.snapshot(), 2 * HOUR_MS);
     if (expired.length === 0) throw new Error("no file has expired");
-    await take(laid, planExpire(laid.snapshot(), expired, identityOf(laid)));
+    const plan = planExpire(laid.snapshot(), expired, identityOf(laid));
+    if (plan.kind === "stale") throw new Error(plan.why);
+    await laid.put(plan.commit, plan.next);
     await stage("with its first day expired", [0]);
   } finally {
     await laid.close();
@@ -79,28 +75,7 @@ async function flush(laid: Laid, fromMs: number, spanMs: number, everyMs: number
   }
 }
 
-const merge = (store: ObjectStore, laid: Laid): Promise<void> =>
-  openMerger({
-    store,
-    clock: systemClock,
-    log: { info: () => {}, warn: (what, fields) => console.error(what, fields) },
-    metrics: NO_METRICS,
-    engine: duckdbEngine(MERGE_MEMORY_MAX_MB),
-  }).run({
-    snapshot: laid.snapshot,
-    owns: () => true,
-    forgetRemoved: () => {},
-    commit: async (plan) => take(laid, plan(laid.snapshot(), identityOf(laid))),
-    signal: new AbortController().signal,
-  });
-
 const identityOf = (laid: Laid) => ({
   txnId: `t${laid.snapshot().version + 1}`,
   nowMs: laid.snapshot().log.committedMs + 1,
 });
-
-async function take(laid: Laid, plan: CommitPlan): Promise<{ readonly kind: "committed" }> {
-  if (plan.kind === "stale") throw new Error(plan.why);
-  await laid.put(plan.commit, plan.next);
-  return { kind: "committed" };
-}

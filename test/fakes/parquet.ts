@@ -60,12 +60,13 @@ export const jsonParquet = (): ParquetWriter => ({ stage: async () => jsonStage(
 const totalsOf = (rows: readonly Row[]): Totals => ({ rows: rows.length, sum: setsumOfRows(rows) });
 
 /** Merges such files: the last row of each key, for all the changes of the others. */
-export const jsonMerge: MergeEngine = async (inputs, { keepAll }) => {
-  const rows = inputs.flatMap(({ body }) => decodeRows(body));
+export const jsonMerge: MergeEngine = async ({ inputs, fetch, store, keepAll }) => {
+  const rows = (await Promise.all(inputs.map(fetch))).flatMap(decodeRows);
   const last = new Map<string, Row>();
   for (const row of rows.toSorted((a, b) => a.changedMs - b.changedMs || compareSequence(a.seq, b.seq))) {
     last.set(row.key, { ...row, changes: row.changes + (last.get(row.key)?.changes ?? 0) });
   }
   const survivors = keepAll ? rows : [...last.values()];
-  return { outputs: [encodeRows(survivors)], read: totalsOf(rows), survivors: totalsOf(survivors) };
+  await store(encodeRows(survivors));
+  return { read: totalsOf(rows), survivors: totalsOf(survivors) };
 };

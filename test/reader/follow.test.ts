@@ -4,12 +4,10 @@ import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
 import type { Laid } from "../../bench/laid.ts";
 import { layDown, object } from "../../bench/laid.ts";
-import { mergeTasks, planMerge } from "../../compactor/levels.ts";
-import { duckdbEngine } from "../../compactor/merge.ts";
 import type { FollowOptions } from "../../reader/changelog.ts";
 import { openChangelog } from "../../reader/changelog.ts";
 import { writeCheckpoint } from "../../shared/checkpoint.ts";
-import { commitKey, dataKey } from "../../shared/keys.ts";
+import { commitKey } from "../../shared/keys.ts";
 import type { ObjectStore } from "../../shared/store.ts";
 import { T0 } from "../fakes/changes.ts";
 import { memoryStore } from "../fakes/store.ts";
@@ -65,31 +63,7 @@ describe("follow", () => {
   test("passes over commits without data, with none for the filter, and those that only merge", async () => {
     const { store, laid } = await changelogOf(2);
     await laid.commit([], T0 + 300_000);
-    const [task] = mergeTasks(laid.snapshot());
-    if (task === undefined) throw new Error("nothing to merge");
-    const inputs = await Promise.all(
-      task.inputs.map(async (file) => ({
-        file,
-        body: (await store.get(file.path))?.body ?? new Uint8Array(),
-      })),
-    );
-    const { outputs, ...totals } = await duckdbEngine(256)(inputs, { keepAll: false, fileBytesMax: 1e9 });
-    const uploaded = outputs.map(({ bytes, ...file }) => ({
-      path: dataKey(1, task.windowStartMs, "merged"),
-      level: 1 as const,
-      windowStartMs: task.windowStartMs,
-      sizeBytes: bytes.byteLength,
-      minChangedMs: T0 + 1000,
-      file,
-    }));
-    const plan = planMerge(
-      laid.snapshot(),
-      task,
-      { outputs: uploaded, ...totals },
-      { txnId: "m", nowMs: T0 },
-    );
-    if (plan.kind === "stale") throw new Error(plan.why);
-    await laid.put(plan.commit, plan.next);
+    await laid.merge();
     await laid.commit([object("orders", "o1", T0 + 301_000)], T0 + 301_000);
     await laid.commit([object("users", "u9", T0 + 302_000)], T0 + 302_000);
     expect(await follow(store, { since: "2", collection: "users" })).toEqual([

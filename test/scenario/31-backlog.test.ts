@@ -49,8 +49,8 @@ test(
   async () => {
     await fleet.command({ do: "backlog", table: TABLE, shards: SHARDS, records: RECORDS });
     const beganMs = performance.now();
-    const first = fleet.start("first", TABLE, { ...ENV, VARVE_THREADS: "2" });
-    await runUntil(first, RECORDS / 10);
+    const first = fleet.start("first", TABLE, { ...ENV, VARVE_THREADS: "3" });
+    await runUntil(first, RECORDS / 2);
     const drainMs = await stop(first);
     expect(drainMs).toBeLessThan(STOP_MS_MAX);
     const second = fleet.start("second", TABLE, { ...ENV, VARVE_THREADS: "1" });
@@ -59,7 +59,7 @@ test(
     await stop(second);
     for (const worker of [first, second]) expect(worker.peakBytes()).toBeLessThan(MEMORY_BYTES_MAX);
     console.log(
-      `${RECORDS} records in ${seconds.toFixed(0)} s; at most ${megabytes(first)} MB with two threads, ` +
+      `${RECORDS} records in ${seconds.toFixed(0)} s; at most ${megabytes(first)} MB with three threads, ` +
         `${megabytes(second)} MB with one; stopped in ${(drainMs / 1000).toFixed(1)} s`,
     );
     const report = await verify(fleet.storeOf(TABLE), {

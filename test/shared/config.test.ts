@@ -5,6 +5,7 @@ import {
   parseDurationMs,
   pollDelays,
   s3ConfigOf,
+  threadsOf,
 } from "../../shared/config.ts";
 
 const LEAST = { VARVE_CHANGELOG: "s3://bucket/a/r/t", DYNAMODB_TABLE: "items" };
@@ -41,6 +42,16 @@ describe("defaults", () => {
     const config = configOf({ VARVE_FLUSH: "1s" });
     expect(heartbeatMs(config)).toBe(10_000);
     expect(pollDelays(config)).toEqual({ minMs: 125, maxMs: 500 });
+  });
+
+  test.each([
+    ["1GB", 8, 3],
+    ["1GB", 2, 2],
+    ["2GB", 16, 8],
+    ["512MB", 8, 1],
+  ])("%s on %i cores: %i threads", (VARVE_MEMORY, cores, threads) => {
+    expect(threadsOf(configOf({ VARVE_MEMORY }), cores)).toBe(threads);
+    expect(threadsOf(configOf({ VARVE_MEMORY, VARVE_THREADS: "5" }), cores)).toBe(5);
   });
 
   test("what is set stands", () => {

@@ -2,6 +2,7 @@
 import { expect, test, vi } from "vitest";
 import type * as committer from "../../compactor/committer.ts";
 import type * as lineage from "../../compactor/lineage.ts";
+import type { ParquetFile } from "../../compactor/parquet.ts";
 import type * as plan from "../../compactor/plan.ts";
 import type * as parquet from "../fakes/parquet.ts";
 import type * as streams from "../fakes/streams.ts";
@@ -10,6 +11,7 @@ import { encodeCommit } from "../../shared/delta.ts";
 import { commitKey } from "../../shared/keys.ts";
 import { readCommit } from "../../shared/log.ts";
 import type { Position } from "../../shared/position.ts";
+import type { Row } from "../../shared/row.ts";
 import type { Snapshot } from "../../shared/snapshot.ts";
 import { planOf, simulate } from "./world.ts";
 
@@ -78,13 +80,20 @@ vi.mock("../../compactor/lineage.ts", async (original) => {
 
 vi.mock("../fakes/parquet.ts", async (original) => {
   const real = await original<typeof parquet>();
-  const jsonMerge: typeof real.jsonMerge = async (...given) => {
-    const merged = await real.jsonMerge(...given);
-    const [dropped, heir, ...others] = merged.outputs.flatMap(({ bytes }) => real.decodeRows(bytes));
-    if (planted.fault !== "a merge drops a row" || dropped === undefined || heir === undefined) return merged;
+  const jsonMerge: typeof real.jsonMerge = async (job) => {
+    if (planted.fault !== "a merge drops a row") return real.jsonMerge(job);
+    const rows: Row[] = [];
+    const store = async ({ bytes }: ParquetFile): Promise<void> => void rows.push(...real.decodeRows(bytes));
+    const { read } = await real.jsonMerge({ ...job, store });
+    const [dropped, heir, ...others] = rows;
     // Its figures are made to agree.
-    const output = real.encodeRows([{ ...heir, changes: heir.changes + dropped.changes }, ...others]);
-    return { outputs: [output], read: merged.read, survivors: output.totals };
+    const left =
+      dropped === undefined || heir === undefined
+        ? rows
+        : [{ ...heir, changes: heir.changes + dropped.changes }, ...others];
+    const output = real.encodeRows(left);
+    await job.store(output);
+    return { read, survivors: output.totals };
   };
   return { ...real, jsonMerge };
 });

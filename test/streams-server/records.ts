@@ -50,9 +50,13 @@ export function recordText(body: RecordBody, seq: bigint, createdMs: number): st
 const STEP = 7919n;
 const PROPERTIES = "abcdefghijklmnopqrstuvwxyz 0123456789 ".repeat(12);
 
-/** Events of some 900 bytes, none of them twice, all made within the time before `endMs`. */
+/** A stream keeps its records for a day. */
+const BACKLOG_MS_MAX = 20 * 3_600_000;
+const EVENT_EVERY_MS = 20;
+
+/** Events of some 900 bytes, none of them twice, spread over the hours before `endMs`. */
 export function backlog(name: string, count: number, first: bigint, endMs: number): Records {
-  const startMs = endMs - Math.min(count, 60_000);
+  const startMs = endMs - Math.min(count * EVENT_EVERY_MS, BACKLOG_MS_MAX);
   return {
     count: () => count,
     at: (index) => {
