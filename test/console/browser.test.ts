@@ -107,9 +107,9 @@ describe.each(["light", "dark"] as const)("in the %s", (colorScheme) => {
 test("each panel shows what the log says", async () => {
   const { page, complaints } = await open();
   expect(await text(page, "#address")).toBe(ROOT);
-  expect(await text(page, "#health")).toMatch(/^complete up to 7\.6 s ago · version \d+$/);
+  expect(await text(page, "#health")).toMatch(/^complete up to [\d.]+ s ago · version \d+$/);
   expect(await text(page, "#tile-accepted .value")).toMatch(/^\d+\/s$/);
-  expect(await text(page, "#tile-lag .value")).toBe("7.6 s");
+  expect(await text(page, "#tile-lag .value")).toMatch(/^[\d.]+ s$/);
   expect(await text(page, "#tile-gaps .value")).toBe("1");
   expect(await text(page, "#tile-held")).toContain("2 workers alive");
   expect(await page.locator("#charts canvas").count()).toBe(3);
@@ -131,10 +131,9 @@ test("each panel shows what the log says", async () => {
   expect(await text(page, "#changelog-gaps table")).toContain("trimmed before they were read");
 
   expect(await page.locator("#shards-picture .shard").count()).toBe(18);
-  expect(await page.locator("#shards-picture .shard.open .lag").count()).toBeGreaterThanOrEqual(0);
   expect(await page.locator("#shards-picture .descent").count()).toBe(2);
   expect(await text(page, "#shards-about")).toMatch(
-    /^4 open, the furthest 7\.6 s behind · 14 read to the end$/,
+    /^4 open, the furthest [\d.]+ s behind · 14 read to the end$/,
   );
   expect(await text(page, "#shards-picture")).toContain("6ca9042e");
 
