@@ -105,7 +105,7 @@ function tell(problem) {
     ...(problem === null
       ? []
       : [
-          element("strong", {}, problem.message),
+          element("strong", {}, problem.message.charAt(0).toUpperCase() + problem.message.slice(1)),
           element("span", {}, problem.fix),
           element("span", {}, `Since ${clock(problem.sinceMs)}. It is tried again by itself.`),
         ]),
@@ -127,7 +127,7 @@ async function run() {
         const why = error instanceof Error ? error.message : String(error);
         tell({
           message: `The process that serves this page does not answer: ${why}.`,
-          fix: "What is shown is what it last said. Is the compactor still running?",
+          fix: "What is shown is what it last said. Is it still running?",
           sinceMs: failedMs,
         });
       }

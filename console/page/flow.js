@@ -83,31 +83,35 @@ export function showTiles({ flow, log, bufferedBytes, picture, workers }, nowMs)
   const lagMs = log === null || log.watermarkMs === 0 ? null : Math.max(0, nowMs - log.watermarkMs);
   const errors = now.errors;
   const gaps = picture.gaps.length;
-  tile("accepted", "Accepted", rate(now.acceptedPerSecond), "/s", `${short(log?.changes)} changes in all`);
+  /** Nothing is said of a log that was not read yet. @param {string} more */
+  const once = (more) => (log === null ? "" : more);
+  tile(
+    "accepted",
+    "Accepted",
+    rate(now.acceptedPerSecond),
+    "/s",
+    once(`${short(log?.changes)} changes in all`),
+  );
   tile(
     "committed",
     "Committed",
     rate(now.committedPerSecond),
     "/s",
-    `${short(log?.rowsCommitted)} rows in all`,
+    once(`${short(log?.rowsCommitted)} rows in all`),
   );
   tile(
     "rejected",
     "Rejected",
     rate(now.rejectedPerSecond),
     "/s",
-    now.rejectedPerSecond === null ? "not all files were looked into" : "refused at the edge",
+    once(now.rejectedPerSecond === null ? "not known of every file" : "refused at the edge"),
     (now.rejectedPerSecond ?? 0) > 0,
   );
   tile(
     "lag",
     "Watermark lag",
     ...unitOf(duration(lagMs)),
-    log === null
-      ? ""
-      : log.watermarkMs === 0
-        ? "no watermark yet"
-        : `complete up to ${clock(log.watermarkMs)}`,
+    once(lagMs === null ? "no watermark yet" : `complete up to ${clock(log?.watermarkMs ?? 0)}`),
   );
   tile(
     "errors",
@@ -122,7 +126,7 @@ export function showTiles({ flow, log, bufferedBytes, picture, workers }, nowMs)
     "Gaps",
     log === null ? "–" : count(gaps),
     "",
-    gaps === 0 ? "nothing is missing" : "changes that could not be read",
+    once(gaps === 0 ? "nothing is missing" : "changes that could not be read"),
     gaps > 0,
   );
   tile(
@@ -278,7 +282,7 @@ function draw(chart, where, data, moved) {
       height: chart.height,
       cursor: { sync: { key: "flow" }, y: false, points: { size: 6 }, drag: { x: false, y: false } },
       legend: { show: false },
-      padding: [8, 8, 0, 0],
+      padding: [8, 22, 0, 0],
       hooks: { setCursor: [moved] },
       scales: { y: { range: (_plot, _least, top) => [0, topOf(chart, top ?? 0)] } },
       axes: [

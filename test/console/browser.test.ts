@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { layDown } from "../../bench/laid.ts";
 import type { Console } from "../../console/console.ts";
 import { openConsole } from "../../console/console.ts";
 import { systemClock } from "../../shared/clock.ts";
@@ -266,4 +267,32 @@ test("with a token: signing in, and nothing of it stays in the address", async (
   expect(page.url()).toBe(guarded.url);
   expect(await page.evaluate("document.cookie")).toBe("");
   await page.context().close();
+});
+
+test("where nothing can be read it says what is wrong, and shows it once it is there", async () => {
+  const empty = mkdtempSync(join(tmpdir(), "varve-empty-"));
+  const store = openDirectoryStore(empty);
+  const early = await openConsole({
+    listen: { host: "127.0.0.1", port: 0 },
+    changelog: ROOT,
+    store,
+    clock: systemClock,
+  });
+  try {
+    const { page, complaints } = await chromium.visit(early.url);
+    await page.waitForSelector("#problem:not([hidden])");
+    expect(await text(page, "#problem")).toMatch(
+      /^There is no changelog at this address yet\.The compactor makes it/,
+    );
+    expect(await text(page, "#health")).toBe("trouble");
+    const laid = await layDown(store, Date.now() - 1_000);
+    await page.waitForSelector("#problem", { state: "hidden" });
+    expect(await text(page, "#health")).toBe("waiting for the first commit");
+    await laid.close();
+    expect(complaints).toEqual([]);
+    await page.context().close();
+  } finally {
+    await early.close();
+    rmSync(empty, { recursive: true, force: true });
+  }
 });
