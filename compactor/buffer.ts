@@ -81,11 +81,6 @@ export class WindowBuffer {
     return this.#positions.has(shard);
   }
 
-  /** How far the shard was read, UTC ms; 0 when nothing of it is here. */
-  watermarkOf(shard: string): number {
-    return this.#positions.get(shard)?.at ?? 0;
-  }
-
   /** True when a shard has ended, or a gap was met: worth a commit without rows. */
   get urgent(): boolean {
     return this.#gaps.length > 0 || [...this.#positions.values()].some((position) => position.done);

@@ -128,17 +128,24 @@ async function runLanes(deps: CompactorDeps, opened: Snapshot, signal: AbortSign
 
   const runLane = async (lane: Lane, index: number): Promise<void> => {
     let committedAtMs = deps.clock.nowMs();
+    let watermarkMoves = true;
     for (;;) {
       const last = stopping.signal.aborted;
       if (last) await lane.stop();
       else await assign(lane, index);
-      const idle = deps.clock.nowMs() - committedAtMs >= deps.heartbeatMs || (listingOwed && isListable());
+      const beforeMs = tip.snapshot().log.watermarkMs;
+      // Rows above the watermark are not visible yet, and wait for no heartbeat while it moves.
+      const idleMs = watermarkMoves && hasRowsAbove(tip.snapshot()) ? deps.flushMs : deps.heartbeatMs;
+      const idle = deps.clock.nowMs() - committedAtMs >= idleMs || (listingOwed && isListable());
       const batch = await lane.take(last || idle);
       if (batch !== null && (batch.positions.size > 0 || (index === 0 && membership.owns("heartbeat")))) {
         const outcome = await commitBatch(batch);
         if (outcome === "stale") await lane.reset();
       } else if (batch !== null) listingOwed = false;
-      if (batch !== null) committedAtMs = deps.clock.nowMs();
+      if (batch !== null) {
+        committedAtMs = deps.clock.nowMs();
+        watermarkMoves = batch.files.length > 0 || tip.snapshot().log.watermarkMs > beforeMs;
+      }
       deps.metrics.buffered(index, lane.bufferedBytes());
       if (last || patience.giveUp.aborted) return;
       await deps.clock.sleep(deps.flushMs / TICKS_PER_FLUSH, stopping.signal);
@@ -186,6 +193,9 @@ async function runLanes(deps: CompactorDeps, opened: Snapshot, signal: AbortSign
     patience.close();
   }
 }
+
+const hasRowsAbove = ({ files, log }: Snapshot): boolean =>
+  files.values().some(({ maxChangedMs }) => maxChangedMs > log.watermarkMs);
 
 const NOTHING: LaneBatch = { files: [], positions: new Map(), gaps: [], records: 0, rejectedRows: 0 };
 

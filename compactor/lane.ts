@@ -8,7 +8,6 @@
  */
 import type { Clock } from "../shared/clock.ts";
 import type { Position } from "../shared/position.ts";
-import { lastChangedMs } from "../shared/position.ts";
 import type { Gap } from "../shared/snapshot.ts";
 import { turnstile } from "../shared/turnstile.ts";
 import type { ObjectStore } from "../shared/store.ts";
@@ -78,9 +77,6 @@ export async function openLane(deps: LaneDeps): Promise<Lane> {
   const readers = new Map<string, Reader>();
   const turn = turnstile(deps.answersMax);
   let fault: unknown;
-  /** Of the batch taken last, shards with rows above their watermark, and how far. */
-  let unsure = new Map<string, number>();
-  let takenMs = 0;
   const confirms = deps.pollMinMs > deps.flushMs * POLL_OF_FLUSH;
 
   const start = (shard: string, from: Start): void => {
@@ -130,20 +126,14 @@ export async function openLane(deps: LaneDeps): Promise<Lane> {
         fault !== undefined ||
         (first !== null && clock.nowMs() - first >= deps.flushMs) ||
         buffer.bytes >= deps.flushBytes ||
-        buffer.urgent ||
-        (clock.nowMs() - takenMs >= deps.flushMs &&
-          [...unsure].some(([shard, changedMs]) => buffer.watermarkOf(shard) >= changedMs));
+        buffer.urgent;
       if (!due) return null;
-      takenMs = clock.nowMs();
       const next = await parquet.stage();
       const from = buffer;
       const batch = from.take(next);
       const files = await upload(deps, batch);
       if (files === null || from !== buffer) return null;
       const { positions, gaps, records, rejectedRows } = batch;
-      unsure = new Map();
-      for (const [shard, position] of positions)
-        if (lastChangedMs(position) > position.at) unsure.set(shard, lastChangedMs(position));
       return { files, positions, gaps, records, rejectedRows };
     },
     reset: async () => {

@@ -109,6 +109,29 @@ describe("from the stream to the log", () => {
     await compactor.stop();
   });
 
+  test("all of it is below the watermark three flushes later, however the last write meets a flush", async () => {
+    for (let offsetMs = 0; offsetMs < FLUSH_MS; offsetMs += 90) {
+      const { start, write, pass, tip, time, streams } = bench();
+      // An answer says what there was when it was asked for, and comes later.
+      const getRecords: typeof streams.getRecords = async (...given) => {
+        const answer = await streams.getRecords(...given);
+        await time.sleep(40);
+        return answer;
+      };
+      const compactor = start({ heartbeatMs: 600_000, streams: { ...streams, getRecords } });
+      await pass(offsetMs);
+      for (let step = 0; step < 40; step += 1) {
+        write();
+        await pass(33);
+      }
+      await pass(3 * FLUSH_MS + 500);
+      const { files, log } = await tip();
+      const greatestMs = Math.max(...[...files.values()].map(({ maxChangedMs }) => maxChangedMs));
+      expect(log.watermarkMs, `offset ${offsetMs}`).toBeGreaterThanOrEqual(greatestMs);
+      await compactor.stop();
+    }
+  });
+
   test("through shards that end and split", async () => {
     const { start, write, pass, committed, tip, streams } = bench();
     const compactor = start();

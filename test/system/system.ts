@@ -1,20 +1,16 @@
 /** `varve local` as its own process, the way a person starts it, for tests of the whole. */
-import { spawn } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { createInterface } from "node:readline";
 import { openChangelog } from "../../reader/changelog.ts";
 import type { ChangeRow } from "../../reader/scan.ts";
 import type { Report } from "../../reader/verify.ts";
 import { verify } from "../../reader/verify.ts";
 import { openTable } from "../../cli/table.ts";
 import { openTargetStore, targetEnvironment } from "../../cli/target.ts";
-import { Running } from "../../local/running.ts";
+import type { Running } from "../../local/running.ts";
+import { eventually, startLocal } from "../local/system.ts";
 
-const CLI = join(import.meta.dirname, "../../cli/main.ts");
-const READY_MS_MAX = 60_000;
-const STOP_MS_MAX = 40_000;
 const DAY_MS = 86_400_000;
 
 export type PartName = "dynamodb" | "s3" | "edge" | "compactor";
@@ -30,62 +26,19 @@ export type RunningSystem = {
 };
 
 export async function startSystem(dataDir: string, options: readonly string[] = []): Promise<RunningSystem> {
-  const child = spawn(
-    process.execPath,
-    [CLI, "local", "--json", "--port", "0", "--data", dataDir, ...options],
-    {
-      stdio: ["ignore", "pipe", "pipe"],
-    },
-  );
-  const complaints: string[] = [];
-  createInterface({ input: child.stderr }).on("line", (line) => complaints.push(line));
-  const exited = new Promise<number | null>((resolve) => {
-    child.on("exit", (code) => resolve(code));
-  });
-  const lines = createInterface({ input: child.stdout });
-  const pids = new Map<string, number>();
-  const waiting = new Map<string, () => void>();
-  const running = await new Promise<Running>((resolve, reject) => {
-    const timer = setTimeout(() => {
-      child.kill("SIGKILL");
-      reject(new Error(`varve local was not ready in ${READY_MS_MAX} ms: ${complaints.join("\n")}`));
-    }, READY_MS_MAX);
-    void exited.then(() => reject(new Error(`varve local ended: ${complaints.join("\n")}`)));
-    let first = true;
-    lines.on("line", (line) => {
-      const json: unknown = JSON.parse(line);
-      if (first) {
-        first = false;
-        clearTimeout(timer);
-        const parsed = Running.parse(json);
-        for (const [part, pid] of Object.entries(parsed.processes)) pids.set(part, pid);
-        resolve(parsed);
-        return;
-      }
-      const event = json as { readonly event?: string; readonly part?: string; readonly pid?: number };
-      if (event.event !== "started" || event.part === undefined || event.pid === undefined) return;
-      pids.set(event.part, event.pid);
-      waiting.get(event.part)?.();
-    });
-  });
-  const pidOf = (part: PartName): number => pids.get(part) ?? raise(`${part} has no process`);
+  const { running, events, stop } = await startLocal(dataDir, ...options);
+  const startsOf = (part: PartName) =>
+    events.filter(({ event, part: started }) => event === "started" && started === part);
+  const pidOf = (part: PartName): number =>
+    Number(startsOf(part).at(-1)?.["pid"] ?? running.processes[part] ?? raise(`${part} has no process`));
   return {
     running,
     pidOf,
+    stop,
     kill: async (part) => {
-      const restarted = new Promise<void>((resolve) => {
-        waiting.set(part, resolve);
-      });
+      const starts = startsOf(part).length;
       process.kill(-pidOf(part), "SIGKILL");
-      await restarted;
-      waiting.delete(part);
-    },
-    stop: async () => {
-      child.kill("SIGTERM");
-      const timer = setTimeout(() => child.kill("SIGKILL"), STOP_MS_MAX);
-      const code = await exited;
-      clearTimeout(timer);
-      return code;
+      await eventually(`${part} is started again`, () => startsOf(part).length > starts);
     },
   };
 }
