@@ -3,6 +3,7 @@ import type { Command } from "./command.ts";
 import { bootstrap } from "./commands/bootstrap.ts";
 import { changes } from "./commands/changes.ts";
 import { compactor } from "./commands/compactor.ts";
+import { console } from "./commands/console.ts";
 import { cost } from "./commands/cost.ts";
 import { doctor } from "./commands/doctor.ts";
 import { files } from "./commands/files.ts";
@@ -21,6 +22,7 @@ export const COMMANDS: readonly Command[] = [
   files,
   verify,
   status,
+  console,
   sync,
   sources,
   bootstrap,

@@ -1,14 +1,14 @@
 /** `varve cost`: what the changelog costs a month, here and elsewhere. */
 import { writeFile } from "node:fs/promises";
 import { VarveError } from "../shared/errors.ts";
-import type { Estimate } from "./cost/estimate.ts";
-import { estimateAll, estimateRest, estimateScale, short } from "./cost/estimate.ts";
+import type { Estimate } from "../shared/cost/estimate.ts";
+import { estimateAll, estimateRest, estimateScale, short } from "../shared/cost/estimate.ts";
 import type { Measured } from "./cost/measured.ts";
 import { plotSvg, rangeText } from "./cost/plot.ts";
-import type { PriceList } from "./cost/prices.ts";
-import { readPrices } from "./cost/prices.ts";
-import type { GivenWorkload, Workload } from "./cost/workload.ts";
-import { completeWorkload } from "./cost/workload.ts";
+import type { PriceList } from "../shared/cost/prices.ts";
+import { readPrices } from "../shared/cost/prices.ts";
+import type { GivenWorkload, Workload } from "../shared/cost/workload.ts";
+import { completeWorkload } from "../shared/cost/workload.ts";
 import type { Output } from "./output.ts";
 
 export type CostArguments = {

@@ -18,7 +18,7 @@ import { describeLogLine } from "./log-line.ts";
 import { describeEvent, describeRunning } from "./page.ts";
 import type { PartEvent } from "./part.ts";
 import { openParts, type Parts } from "./parts.ts";
-import { claimPort, freePort } from "./ports.ts";
+import { PORT_MAX, claimPort, freePort } from "./ports.ts";
 import { openRepeats } from "./repeats.ts";
 import { runningPath, type Running } from "./running.ts";
 import { openScreen } from "./screen.ts";
@@ -135,7 +135,7 @@ async function bringUp(parts: Parts, system: System, ports: Ports, flush: string
   await prepareTable(system);
   await Promise.all([
     parts.start(edgePart(system, ports, env)),
-    parts.start(compactorPart(system, flush, env)),
+    parts.start(compactorPart(system, ports, flush, env)),
   ]);
 }
 
@@ -164,8 +164,17 @@ function checkFlush(flush: string): void {
 
 async function choosePorts(edgePort: number): Promise<Ports> {
   const edge = await claimPort(edgePort);
-  const s3 = await freePort(new Set([edge]));
-  return { edge, s3, dynamodb: await freePort(new Set([edge, s3])) };
+  const taken = new Set([edge]);
+  const another = async (): Promise<number> => {
+    const port = await freePort(taken);
+    taken.add(port);
+    return port;
+  };
+  // Beside the edge's, so that it is the same from run to run.
+  const beside = edgePort === 0 || edge === PORT_MAX ? null : edge + 1;
+  const view = beside === null ? null : await claimPort(beside).catch(() => null);
+  if (view !== null) taken.add(view);
+  return { edge, console: view ?? (await another()), s3: await another(), dynamodb: await another() };
 }
 
 function writeRunning(system: System, parts: Parts): Running {

@@ -12,6 +12,7 @@ Varve runs on this machine.
 
   endpoint    ${endpoint}
   write key   ${writeKey}
+  console     ${running.console}
   changelog   ${changelog}  (S3 at ${s3})
   table       ${table}  (DynamoDB at ${dynamodb})
   data        ${data}

@@ -2,7 +2,7 @@ import { createServer } from "node:net";
 import { VarveError } from "../shared/errors.ts";
 
 const HOST = "127.0.0.1";
-const PORT_MAX = 65_535;
+export const PORT_MAX = 65_535;
 
 /** A port nothing listens on now, one that is not in `taken`. */
 export async function freePort(taken: ReadonlySet<number>): Promise<number> {

@@ -11,6 +11,8 @@ const Credentials = z.object({ accessKeyId: z.string(), secretAccessKey: z.strin
 export const Running = z.object({
   endpoint: z.string(),
   writeKey: z.string(),
+  /** The web console's address. */
+  console: z.string(),
   dynamodb: z.string(),
   table: z.string(),
   s3: z.string(),

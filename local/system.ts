@@ -14,7 +14,12 @@ const TABLE = "varve";
 const BUCKET = "changelog";
 const DEDUPE_DAYS = 7;
 
-export type Ports = { readonly edge: number; readonly s3: number; readonly dynamodb: number };
+export type Ports = {
+  readonly edge: number;
+  readonly s3: number;
+  readonly dynamodb: number;
+  readonly console: number;
+};
 export type System = Omit<Running, "processes" | "pid">;
 export type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -27,6 +32,7 @@ export function planSystem(dataDir: string, ports: Ports, state: State, environm
     writeKey: state.writeKey,
     dynamodb: foreign ?? `http://${HOST}:${ports.dynamodb}`,
     table: TABLE,
+    console: `http://${HOST}:${ports.console}/`,
     s3: `http://${HOST}:${ports.s3}${S3_PATH}`,
     bucket: BUCKET,
     changelog: `s3://${BUCKET}/varve/local/${TABLE}`,
@@ -98,7 +104,12 @@ export function edgePart(system: System, ports: Ports, environment: Environment)
   return nodePart("edge", settings, system, environment);
 }
 
-export function compactorPart(system: System, flush: string, environment: Environment): PartSpec {
+export function compactorPart(
+  system: System,
+  ports: Ports,
+  flush: string,
+  environment: Environment,
+): PartSpec {
   return {
     name: "compactor",
     command: process.execPath,
@@ -120,6 +131,8 @@ export function compactorPart(system: System, flush: string, environment: Enviro
       S3_REGION: system.s3Credentials.region,
       VARVE_CHANGELOG: system.changelog,
       VARVE_FLUSH: flush,
+      VARVE_CONSOLE: String(ports.console),
+      VARVE_CONSOLE_TOKEN: undefined,
       // There is one, and when it is started again it is the same.
       VARVE_WORKER: "local",
       VARVE_THREADS: "1",

@@ -50,7 +50,7 @@ export type Column =
   | "image";
 
 /** The file column, and what DuckDB makes of it. A double holds every ms and every count exactly. */
-const COLUMN_SQL: Readonly<Record<keyof ChangeRow, readonly [column: string, sql: string]>> = {
+export const COLUMN_SQL: Readonly<Record<keyof ChangeRow, readonly [column: string, sql: string]>> = {
   changedMs: ["changed_ms", "changed_ms::DOUBLE"],
   op: ["op", "op"],
   key: ["key", "key"],

@@ -62,11 +62,15 @@ export type FetchedFiles = {
 export type ReadFile = { readonly path: string; readonly sizeBytes: number };
 
 /** @param threads a sort by two keeps twice as much in memory that it cannot spill */
-export async function openScratch(store: ObjectStore, threads = 1): Promise<Scratch> {
+export async function openScratch(
+  store: ObjectStore,
+  threads = 1,
+  memoryMaxMB = MEMORY_MAX_MB,
+): Promise<Scratch> {
   const dir = await mkdtemp(join(tmpdir(), "varve-read-"));
   const { connection, connect, close } = await openDuckDB({
     threads,
-    memoryMaxMB: MEMORY_MAX_MB,
+    memoryMaxMB,
     spillDir: join(dir, "spill"),
   });
   const footers = await connect();

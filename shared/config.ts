@@ -63,7 +63,21 @@ export const TABLE_ENV = z.object({
   AWS_REGION: z.string().default("us-east-1"),
 });
 
-const COMPACTOR_ENV = CHANGELOG_ENV.extend(TABLE_ENV.shape).extend({
+export const CONSOLE_ENV = z.object({
+  /** Where the web console is served, `port` or `host:port`; by default not at all. */
+  VARVE_CONSOLE: LISTEN.optional(),
+  /** Whoever knows it may look at the console. Needed unless that listens on loopback. */
+  VARVE_CONSOLE_TOKEN: z
+    .string()
+    .min(16, { error: "is shorter than 16 characters" })
+    .regex(/^[\x21-\x7e]*$/, { error: "is not all letters, digits and signs" })
+    .optional(),
+});
+
+const COMPACTOR_ENV = z.object({
+  ...CHANGELOG_ENV.shape,
+  ...TABLE_ENV.shape,
+  ...CONSOLE_ENV.shape,
   VARVE_FLUSH: DURATION.default(60_000),
   VARVE_FLUSH_BYTES: BYTES.default(64 * 1024 ** 2),
   /** How long nothing may happen before the watermark is committed on its own. */

@@ -32,7 +32,7 @@ export const cost: Command = {
     prices: {
       type: "string",
       value: "FILE",
-      help: "a price list of your own (start from cli/cost/prices.json)",
+      help: "a price list of your own (start from shared/cost/prices.json)",
     },
     plot: { type: "string", value: "FILE", help: "the price over scale, as SVG" },
     json: JSON_OPTION,

@@ -1,6 +1,6 @@
 /** The price over scale as an SVG: both axes logarithmic, a band from low to high for each store. Pure. */
-import type { ScalePoint, StoreId } from "./estimate.ts";
-import { middle, short } from "./estimate.ts";
+import type { ScalePoint, StoreId } from "../../shared/cost/estimate.ts";
+import { middle, short } from "../../shared/cost/estimate.ts";
 
 export type PlotInput = {
   readonly points: readonly ScalePoint[];

@@ -29,6 +29,15 @@ await changelog.changesSince("2099-01-01").catch((error) => console.log(error in
 changelog.close();
 `;
 
+/** The console's page is no code that is compiled, and comes along all the same. */
+const CONSOLE = `
+import { createRequire } from "node:module";
+import { dirname, join } from "node:path";
+const home = dirname(createRequire(import.meta.url).resolve("varve/package.json"));
+const { readAssets } = await import(join(home, "dist/console/assets.js"));
+console.log([...readAssets().keys()].filter((path) => ["/index.html", "/app.js", "/uplot.js"].includes(path)).toSorted().join(" "));
+`;
+
 const TYPED = `
 import { openChangelog, type ChangeRow, type SinceLike } from "varve/reader";
 const changelog = await openChangelog("s3://bucket/prefix/region/table", { s3: { region: "auto" } });
@@ -74,6 +83,7 @@ test("another project installs it, and reads a changelog", async () => {
       JSON.stringify({ name: "empty", private: true, type: "module" }),
     );
     await writeFile(join(home, "read.js"), SCRIPT);
+    await writeFile(join(home, "console.js"), CONSOLE);
     await writeFile(join(home, "typed.mts"), TYPED);
     await writeFile(join(home, "tsconfig.json"), JSON.stringify(TSCONFIG));
     await run(
@@ -97,6 +107,9 @@ test("another project installs it, and reads a changelog", async () => {
       "1 1",
       "true in_future",
     ]);
+
+    const served = await run(process.execPath, ["console.js"], { cwd: home });
+    expect(served.stdout.trim()).toBe("/app.js /index.html /uplot.js");
 
     await run(process.execPath, [join(ROOT, "node_modules/typescript/bin/tsc"), "-p", "."], { cwd: home });
 

@@ -94,3 +94,13 @@ test("the store's credentials are its own, or none", () => {
     credentials: { accessKeyId: "k", secretAccessKey: "s" },
   });
 });
+
+test("the console is off unless it is given a port, and its token cannot be guessed", () => {
+  expect(configOf().VARVE_CONSOLE).toBeUndefined();
+  expect(configOf({ VARVE_CONSOLE: "9463" }).VARVE_CONSOLE).toEqual({ host: "127.0.0.1", port: 9463 });
+  expect(configOf({ VARVE_CONSOLE: "0.0.0.0:9463", VARVE_CONSOLE_TOKEN: "x".repeat(16) })).toMatchObject({
+    VARVE_CONSOLE: { host: "0.0.0.0", port: 9463 },
+  });
+  for (const token of ["short", "with a space in its middle", "nöt-all-letters-here"])
+    expect(() => configOf({ VARVE_CONSOLE_TOKEN: token })).toThrow(/VARVE_CONSOLE_TOKEN/);
+});

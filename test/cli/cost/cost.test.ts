@@ -3,10 +3,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, expect, test } from "vitest";
 import { costCommand, needed } from "../../../cli/cost.ts";
-import { countCommit, NO_FIGURES } from "../../../cli/cost/measured.ts";
 import { rangeText, spreadLabels } from "../../../cli/cost/plot.ts";
 import { givenWorkload } from "../../../cli/commands/cost.ts";
-import ownPrices from "../../../cli/cost/prices.json" with { type: "json" };
+import { countCommit, NO_FIGURES } from "../../../shared/cost/figures.ts";
+import ownPrices from "../../../shared/cost/prices.json" with { type: "json" };
 import type { Commit } from "../../../shared/delta.ts";
 
 const dir = mkdtempSync(join(tmpdir(), "varve-cost-"));

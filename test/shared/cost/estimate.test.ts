@@ -1,9 +1,9 @@
 import { expect, test } from "vitest";
-import type { StoreId } from "../../../cli/cost/estimate.ts";
-import { estimateAll, estimateScale } from "../../../cli/cost/estimate.ts";
-import { costOf, priceOf, readPrices } from "../../../cli/cost/prices.ts";
-import type { GivenWorkload } from "../../../cli/cost/workload.ts";
-import { completeWorkload } from "../../../cli/cost/workload.ts";
+import type { StoreId } from "../../../shared/cost/estimate.ts";
+import { estimateAll, estimateScale } from "../../../shared/cost/estimate.ts";
+import { costOf, priceOf, readPrices } from "../../../shared/cost/prices.ts";
+import type { GivenWorkload } from "../../../shared/cost/workload.ts";
+import { completeWorkload } from "../../../shared/cost/workload.ts";
 
 const PRICES = readPrices(undefined);
 const PETABYTE: GivenWorkload = { items: 958e9, itemBytes: 900, changesPerSecond: 300_000 };

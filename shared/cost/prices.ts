@@ -1,7 +1,7 @@
 /** The price list: prices with their units, and the technical figures that the formulas need. Users may edit both. */
 import { readFileSync } from "node:fs";
 import { z } from "zod";
-import { describeError, VarveError } from "../../shared/errors.ts";
+import { describeError, VarveError } from "../errors.ts";
 import ownPrices from "./prices.json" with { type: "json" };
 
 const TIERS = z
@@ -27,7 +27,7 @@ export type PriceList = Readonly<z.infer<typeof PRICE_LIST>>;
 export type End = "low" | "high";
 
 /** Where the list of this version stands, for people. */
-const OWN_PRICES = "cli/cost/prices.json";
+const OWN_PRICES = "shared/cost/prices.json";
 
 /** Throws `bad_prices`, naming what is wrong. A list of one's own may hold only the entries that differ. */
 export function readPrices(path: string | undefined): PriceList {

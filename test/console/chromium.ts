@@ -1,0 +1,81 @@
+/** A real Chromium that looks at the console, and holds it to what it promises. */
+import { mkdtempSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import chromium from "@sparticuz/chromium";
+import axe from "axe-core";
+import { chromium as playwright } from "playwright-core";
+import type { Browser, BrowserContextOptions, Page } from "playwright-core";
+
+export type Visit = {
+  readonly page: Page;
+  /** Whatever went wrong in the page: errors, warnings, requests to anywhere else. */
+  readonly complaints: readonly string[];
+};
+
+export type Chromium = {
+  readonly visit: (url: string, options?: BrowserContextOptions) => Promise<Visit>;
+  readonly close: () => Promise<void>;
+};
+
+export async function openChromium(): Promise<Chromium> {
+  const browser: Browser = await playwright.launch({
+    executablePath: await chromium.executablePath(),
+    headless: true,
+    args: [
+      "--disable-gpu",
+      "--no-sandbox",
+      "--disable-background-networking",
+      "--disable-component-update",
+      "--disable-sync",
+      "--no-first-run",
+    ],
+  });
+  return {
+    visit: async (url, options = {}) => {
+      const context = await browser.newContext({
+        viewport: { width: 1280, height: 900 },
+        timezoneId: "UTC",
+        locale: "en-US",
+        ...options,
+      });
+      const page = await context.newPage();
+      const complaints: string[] = [];
+      const { origin } = new URL(url);
+      page.on("pageerror", (error) => complaints.push(`error: ${error.message}`));
+      page.on("console", (message) => {
+        if (["error", "warning"].includes(message.type()))
+          complaints.push(`${message.type()}: ${message.text()}`);
+      });
+      page.on("request", (request) => {
+        if (!request.url().startsWith(`${origin}/`)) complaints.push(`request: ${request.url()}`);
+        if (!["GET", "HEAD"].includes(request.method()))
+          complaints.push(`method: ${request.method()} ${request.url()}`);
+      });
+      await page.goto(url);
+      return { page, complaints };
+    },
+    close: () => browser.close(),
+  };
+}
+
+type Found = {
+  readonly violations: readonly {
+    readonly id: string;
+    readonly nodes: readonly { readonly html: string; readonly failureSummary?: string }[];
+  }[];
+};
+
+/** What breaks WCAG 2.2 AA, as far as a program can tell. https://github.com/dequelabs/axe-core */
+export async function barriers(page: Page): Promise<string[]> {
+  await page.evaluate(axe.source);
+  const found = await page.evaluate<Found>(
+    `axe.run(document, { runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"] })`,
+  );
+  return found.violations.flatMap(({ id, nodes }) =>
+    nodes.map(({ html, failureSummary }) => `${id}: ${html.slice(0, 120)} ${failureSummary ?? ""}`),
+  );
+}
+
+/** Where pictures of the page are left to be looked at: a folder that VARVE_SCREENSHOTS names, or a new one. */
+export const SCREENSHOTS = process.env["VARVE_SCREENSHOTS"] ?? mkdtempSync(join(tmpdir(), "varve-console-"));
