@@ -7,6 +7,9 @@ import { freePort } from "../local/ports.ts";
 export type TestPostgres = {
   /** A new, empty database. */
   readonly database: () => Promise<string>;
+  /** The server is away until `up`; its data stays. */
+  readonly down: () => Promise<void>;
+  readonly up: () => Promise<void>;
   readonly stop: () => Promise<void>;
 };
 
@@ -27,7 +30,7 @@ export async function startPostgres(): Promise<TestPostgres> {
     port,
     user: "varve",
     password: "varve",
-    persistent: false,
+    persistent: true,
     createPostgresUser: process.getuid?.() === 0,
     initdbFlags: ["--encoding=UTF8", "--no-sync"],
     postgresFlags: ["-c", "fsync=off", "-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories="],
@@ -48,6 +51,8 @@ export async function startPostgres(): Promise<TestPostgres> {
       await server.createDatabase(name);
       return `postgres://varve:varve@127.0.0.1:${port}/${name}`;
     },
+    down: () => server.stop(),
+    up: () => server.start(),
     stop: async () => {
       await server.stop();
       await rm(dir, { recursive: true, force: true });

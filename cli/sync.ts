@@ -3,7 +3,7 @@ import type { DuckDBConnection } from "@duckdb/node-api";
 import { iso } from "../reader/range.ts";
 import { openDuckDBWarehouse } from "../reader/warehouse/duckdb.ts";
 import { openPostgresWarehouse } from "../reader/warehouse/postgres.ts";
-import type { SyncProgress } from "../reader/warehouse/sync.ts";
+import type { Outage, SyncProgress } from "../reader/warehouse/sync.ts";
 import { sync, SYNC_LIMITS } from "../reader/warehouse/sync.ts";
 import type { Warehouse } from "../reader/warehouse/warehouse.ts";
 import type { Clock } from "../shared/clock.ts";
@@ -51,11 +51,17 @@ export async function syncCommand(
         lines = lines.then(() => output.line(summaryJson(progress, seconds)));
       }
     },
+    outage: (outage) => output.note(outageText(outage)),
   });
   await lines;
   output.progress("");
   const seconds = (clock.nowMs() - startMs) / 1000;
   await output.line(args.json ? summaryJson(done, seconds) : summaryText(done, seconds));
+}
+
+function outageText(outage: Outage): string {
+  if (outage.kind === "over") return `going on after version ${outage.version}`;
+  return `waiting: ${outage.error.message} The next try is in ${outage.nextTryMs / 1000} s.`;
 }
 
 /** `[############------------]  50% 150,000 of 300,000 rows, 61,000/s, 0:02 left` */

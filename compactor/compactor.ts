@@ -205,7 +205,10 @@ export async function openLog(
   signal?: AbortSignal,
 ): Promise<Snapshot> {
   const snapshot = await loadSnapshot(store, undefined, signal);
-  if (snapshot !== null) return snapshot;
+  if (snapshot !== null) {
+    const entry = snapshot.entry ?? (await readCommit(store, snapshot.version, signal))?.entry ?? null;
+    return { ...snapshot, entry };
+  }
   const { commit } = planCreate(clock.uuid(), { txnId: clock.uuid(), nowMs: clock.nowMs() }, configuration);
   const outcome = await putCommit(store, commit, clock, clock.nowMs(), signal);
   const made = await loadSnapshot(store, undefined, signal);

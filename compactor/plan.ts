@@ -1,7 +1,8 @@
 /** From a batch to a commit. Pure: what is read and written stands in committer.ts. */
+import { createHash } from "node:crypto";
 import { VarveError } from "../shared/errors.ts";
 import type { Action, Commit } from "../shared/delta.ts";
-import { createTableActions, domainAction } from "../shared/delta.ts";
+import { createTableActions, domainAction, encodeCommit } from "../shared/delta.ts";
 import { dataKey } from "../shared/keys.ts";
 import type { Position } from "../shared/position.ts";
 import { SHARD_DOMAIN, encodePosition, lastChangedMs } from "../shared/position.ts";
@@ -176,11 +177,15 @@ export function addAction(
 
 export const logAction = (log: LogState): Action => domainAction(LOG_DOMAIN, log);
 
-/** A plan that breaks an invariant is a bug of ours: it is never written. */
+/** The plan as it is to be written: it vouches for the entry before. One that breaks an invariant is a bug of ours, and never written. */
 export function sound(
   before: Snapshot | null,
-  commit: Commit,
+  planned: Commit,
 ): { readonly commit: Commit; readonly next: Snapshot } {
+  const previousSha256 = before === null || before.entry === null ? undefined : sha256Of(before.entry);
+  const linked =
+    previousSha256 === undefined ? planned : { ...planned, info: { ...planned.info, previousSha256 } };
+  const commit = { ...linked, entry: encodeCommit(linked) };
   const { snapshot, violations } = applyCommit(before, commit);
   const [first] = violations;
   if (first !== undefined) {
@@ -192,3 +197,5 @@ export function sound(
   }
   return { commit, next: snapshot };
 }
+
+const sha256Of = (text: string): string => createHash("sha256").update(text).digest("hex");

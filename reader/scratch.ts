@@ -43,6 +43,8 @@ export type Need = {
 
 export type Scratch = {
   readonly connection: DuckDBConnection;
+  /** Another connection to the same database; closed with it. */
+  readonly connect: () => Promise<DuckDBConnection>;
   /** Fetches files, of large ones only what is needed, and gives DuckDB's `read_parquet(...)` over them. */
   readonly fetch: (files: readonly DataFile[], signal?: AbortSignal, need?: Need) => Promise<FetchedFiles>;
   /** Fetches one file whole; null when it is not in the store. It is deleted by `close`. */
@@ -181,6 +183,7 @@ export async function openScratch(
 
   return {
     connection,
+    connect,
     counts,
     newDir: () => join(dir, `slices-${(next += 1)}`),
     read: async (file, signal) => {

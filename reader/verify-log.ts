@@ -2,6 +2,7 @@
  * The log, replayed: from version 0, or from the oldest checkpoint where clean-up has taken what came before. Every
  * entry is held against the invariants, and the checkpoints against what the entries come to.
  */
+import { createHash } from "node:crypto";
 import { readCheckpointAt } from "../shared/checkpoint.ts";
 import type { Commit } from "../shared/delta.ts";
 import { describeError, VarveError } from "../shared/errors.ts";
@@ -39,13 +40,26 @@ export async function replayLog(
     problems.push({ kind: "log_entry", what, where: `version ${version}` });
   };
 
-  for await (const { version, commit, error } of readEach(store, above)) {
+  // The start's own entry may stand beside its checkpoint.
+  let previous = versions.includes(start.version) ? await readOne(store, start.version) : null;
+
+  for await (const read of readEach(store, above)) {
+    const { version, commit, error } = read;
     progress("log entries", (done += 1), above.length);
     if (commit === null) {
       wrong(version, error ?? "the entry is missing");
       // What comes after it cannot be judged: it builds on what this one said.
       break;
     }
+    const where = `version ${version - 1}`;
+    if (
+      previous?.version === version - 1 &&
+      !vouchesFor(commit, previous) &&
+      !problems.some((problem) => problem.where === where)
+    ) {
+      wrong(version - 1, `the entry is not the one after which entry ${version} was written: it was altered`);
+    }
+    previous = read;
     const applied = applyCommit(snapshot, commit);
     ({ snapshot } = applied);
     for (const { invariant, what } of applied.violations)
@@ -104,18 +118,28 @@ async function startOf(
 
 type Read = { readonly version: number; readonly commit: Commit | null; readonly error: string | null };
 
+/** False when a commit was written after another entry than the one before it. */
+function vouchesFor({ info }: Commit, previous: Read): boolean {
+  const entry = previous.commit?.entry;
+  if (info.previousSha256 === undefined || entry === undefined) return true;
+  return createHash("sha256").update(entry).digest("hex") === info.previousSha256;
+}
+
+async function readOne(store: ObjectStore, version: number): Promise<Read> {
+  try {
+    return { version, commit: await readCommit(store, version), error: null };
+  } catch (error) {
+    if (error instanceof VarveError && error.code === "bad_log_entry")
+      return { version, commit: null, error: error.message };
+    throw error;
+  }
+}
+
 async function* readEach(store: ObjectStore, versions: readonly number[]): AsyncGenerator<Read> {
-  const read = async (version: number): Promise<Read> => {
-    try {
-      return { version, commit: await readCommit(store, version), error: null };
-    } catch (error) {
-      if (error instanceof VarveError && error.code === "bad_log_entry")
-        return { version, commit: null, error: error.message };
-      throw error;
-    }
-  };
   for (let start = 0; start < versions.length; start += READS_IN_FLIGHT)
-    yield* await Promise.all(versions.slice(start, start + READS_IN_FLIGHT).map(read));
+    yield* await Promise.all(
+      versions.slice(start, start + READS_IN_FLIGHT).map((version) => readOne(store, version)),
+    );
 }
 
 /** Where what an entry says of a file does not agree with itself: readers prune by these. */

@@ -46,6 +46,8 @@ const COMMIT_INFO = z.looseObject({
   timestamp: z.number(),
   operation: z.string(),
   txnId: z.string(),
+  /** Of the entry before, as it stands in the store, hex; absent where the writer had not read it. */
+  previousSha256: z.string().optional(),
 });
 
 const ACTION = z.union([
@@ -69,6 +71,8 @@ export type Commit = {
   readonly version: number;
   readonly info: CommitInfo;
   readonly actions: readonly Action[];
+  /** The whole entry, as it stands in the store. */
+  readonly entry?: string;
 };
 
 export const WRITER_FEATURES = ["appendOnly", "invariants", "domainMetadata", "inCommitTimestamp"] as const;
@@ -82,7 +86,7 @@ export function parseCommit(version: number, entry: string): Commit {
   if (first === undefined || !("commitInfo" in first)) {
     throw badEntry(version, "its first action is not commitInfo");
   }
-  return { version, info: first.commitInfo, actions: rest };
+  return { version, info: first.commitInfo, actions: rest, entry };
 }
 
 /** @param version of the entry or checkpoint that the lines are from, for the error */

@@ -19,7 +19,8 @@ export async function openDuckDB({ threads, memoryMaxMB, spillDir }: DuckDBLimit
   const instance = await DuckDBInstance.create(":memory:", {
     threads: String(threads),
     memory_limit: `${memoryMaxMB}MB`,
-    ...(spillDir === undefined ? {} : { temp_directory: spillDir }),
+    // Without one it would spill into the folder that the process happens to run in.
+    temp_directory: spillDir ?? "",
   });
   const connection = await instance.connect();
   await connection.run("SET GLOBAL TimeZone = 'UTC'");

@@ -17,7 +17,9 @@ export async function readCommit(
   signal?: AbortSignal,
 ): Promise<Commit | null> {
   const entry = await store.get(commitKey(version), signal);
-  return entry === null ? null : parseCommit(version, new TextDecoder().decode(entry.body));
+  return entry === null
+    ? null
+    : parseCommit(version, new TextDecoder("utf-8", { fatal: false, ignoreBOM: true }).decode(entry.body));
 }
 
 /** The commits of versions above `after`, ascending, up to the tip. */

@@ -104,6 +104,8 @@ export type Snapshot = {
   readonly gaps: ReadonlyMap<string, Gap>;
   readonly log: LogState;
   readonly live: Totals;
+  /** The entry of this version; null after a checkpoint, which does not hold it. */
+  readonly entry: string | null;
 };
 
 export const EMPTY_LOG: LogState = {
@@ -328,6 +330,7 @@ export function applyCommit(before: Snapshot | null, commit: Commit): Applied {
   return {
     snapshot: {
       version,
+      entry: commit.entry ?? null,
       protocol,
       metaData,
       files: files.now(),
@@ -360,6 +363,7 @@ export function restoreSnapshot(version: number, actions: readonly Action[]): Sn
     gaps: new Map(),
     log: EMPTY_LOG,
     live: NO_ROWS,
+    entry: null,
   };
   const removals = actions.flatMap((action) => ("remove" in action ? [action.remove] : []));
   const standing = actions.filter((action) => !("remove" in action));

@@ -7,43 +7,33 @@
  * - Where two properties come to one column, the first by path wins, and the other goes to the discards.
  */
 import { flatName, safeName } from "./names.ts";
+import type { Path } from "./pointer.ts";
 import type { ColumnType, Columns, Root, StandardColumn } from "./schema.ts";
+import type { Mode } from "./texts.ts";
 
-/** As DuckDB's json_type has them. Whole numbers are UBIGINT, below zero BIGINT. */
-export type JsonType = "BOOLEAN" | "BIGINT" | "UBIGINT" | "DOUBLE" | "VARCHAR" | "ARRAY" | "OBJECT";
-
-/** A path into an image. */
-export type Path = readonly string[];
-
-/** RFC 6901. */
-export const pointerOf = (path: Path): string =>
-  path.map((key) => `/${key.replaceAll("~", "~0").replaceAll("/", "~1")}`).join("");
-
-/** What a group of rows has at a path: its types, and the order of the first row with each. */
+/** What a group of rows has at a path. */
 export type Leaf = {
   readonly pointer: string;
   readonly path: Path;
-  /** Its keys are paths of their own, so that an object here is no value. */
-  readonly expanded: boolean;
-  readonly types: ReadonlyMap<JsonType, number>;
-  /** How many rows have a value here. */
-  readonly present: number;
-  /** The value's text and its JSON type, as SQL over an item. */
+  /** SQL over the group's texts. */
   readonly value: string;
+  readonly unfit: string;
+  readonly mode: Mode;
+  /** Null when it is not known, which is so only of columns that are there. */
+  readonly first: First | null;
+};
+
+/** A path's first value. */
+export type First = {
+  /** Orders the rows as they happened. */
+  readonly ord: string;
   readonly json: string;
 };
 
 /** Where a cell comes from: a column of the item, or a path of its image. */
 export type Source =
   | { readonly kind: "column"; readonly column: string }
-  | {
-      readonly kind: "path";
-      readonly value: string;
-      readonly json: string;
-      readonly types: readonly JsonType[];
-      readonly expanded: boolean;
-      readonly present: number;
-    };
+  | ({ readonly kind: "path" } & Pick<Leaf, "pointer" | "value" | "unfit" | "mode">);
 
 export type ColumnPlan = {
   readonly name: string;
@@ -61,60 +51,63 @@ export type TablePlan = {
   readonly overflow: readonly { readonly name: string; readonly source: Source }[];
 };
 
+/** What a table has of its own, and from where properties come to it. */
+export type TableShape = { readonly standard: readonly StandardColumn[]; readonly roots: readonly Root[] };
+
 /** Names that a property cannot have, because they are the table's own; `name` and `category` may be repeated. */
 const MERGED = new Set(["name", "category"]);
 
 /** The column of a property; null when the path is in none of the roots. */
-export function columnOf(path: Path, roots: readonly Root[], own: ReadonlySet<string>): string | null {
+export function columnOf(path: Path, { standard, roots }: TableShape): string | null {
   for (const { keys, prefix } of roots) {
     if (path.length <= keys.length || keys.some((key, index) => path[index] !== key)) continue;
-    return safeName(flatName(prefix, path.slice(keys.length)), own);
+    return safeName(flatName(prefix, path.slice(keys.length)), ownNames(standard));
   }
   return null;
 }
 
+const OWN_NAMES = new WeakMap<readonly StandardColumn[], ReadonlySet<string>>();
+
 /** Its own columns' names, as far as a property may not have them. */
-export const ownNames = (standard: readonly StandardColumn[]): ReadonlySet<string> =>
-  new Set(standard.map(({ name }) => name).filter((name) => !MERGED.has(name)));
+function ownNames(standard: readonly StandardColumn[]): ReadonlySet<string> {
+  const names =
+    OWN_NAMES.get(standard) ?? new Set(standard.map(({ name }) => name).filter((name) => !MERGED.has(name)));
+  OWN_NAMES.set(standard, names);
+  return names;
+}
 
-/** A column to be: which of the values decides its type. */
+/** A column to be, and which of the values decides its type. */
 type Wanted = { readonly name: string; readonly sources: Source[]; first: First | null };
-export type First = { readonly ord: number; readonly type: JsonType; readonly pointer: string };
 
-/**
- * @param columns the table's, null when there is no such table yet
- * @param typeOfFirst the type that a first value gives
- */
+/** @param columns the table's, null when there is no such table yet */
 export function planTable(
-  standard: readonly StandardColumn[],
-  roots: readonly Root[],
+  shape: TableShape,
   leaves: readonly Leaf[],
   columns: Columns | null,
   columnsMax: number,
-  typeOfFirst: (first: First) => ColumnType,
 ): TablePlan {
   const plans: ColumnPlan[] = [];
-  const wanted = wantedColumns(standard, roots, leaves);
+  const wanted = wantedColumns(shape, leaves);
   const added = new Map<string, ColumnType>();
   const overflow: { name: string; source: Source }[] = [];
-  for (const { name, type } of standard) {
+  for (const { name, type } of shape.standard) {
     if (columns === null || !columns.has(name)) added.set(name, type);
     const sources = wanted.get(name)?.sources ?? [];
     plans.push({ name, type: columns?.get(name) ?? type, standard: true, sources });
     wanted.delete(name);
   }
-  const byFirst = [...wanted.values()].toSorted((a, b) => (a.first?.ord ?? 0) - (b.first?.ord ?? 0));
+  const byFirst = [...wanted.values()].toSorted((a, b) => compare(a.first?.ord ?? "", b.first?.ord ?? ""));
   let count = (columns?.size ?? 0) + added.size;
   for (const { name, sources, first } of byFirst) {
-    if (first === null) continue;
     let type = columns?.get(name);
     if (type === undefined) {
+      if (first === null) continue;
       if (count >= columnsMax) {
         overflow.push(...sources.map((source) => ({ name, source })));
         continue;
       }
       count += 1;
-      type = typeOfFirst(first);
+      type = columnType(first.json);
       added.set(name, type);
     }
     plans.push({ name, type, standard: false, sources });
@@ -122,70 +115,72 @@ export function planTable(
   return { columns: plans, added, overflow };
 }
 
-/** The values that decide the types of columns that are not there yet. */
-export function firstValues(
-  standard: readonly StandardColumn[],
-  roots: readonly Root[],
-  leaves: readonly Leaf[],
-  columns: Columns | null,
-): readonly First[] {
-  return [...wantedColumns(standard, roots, leaves).values()].flatMap(({ name, first }) =>
-    first === null || columns?.has(name) === true || !dependsOnValue(first.type) ? [] : [first],
-  );
-}
+const compare = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
 
-function wantedColumns(
-  standard: readonly StandardColumn[],
-  roots: readonly Root[],
-  leaves: readonly Leaf[],
-): Map<string, Wanted> {
+function wantedColumns(shape: TableShape, leaves: readonly Leaf[]): Map<string, Wanted> {
   const wanted = new Map<string, Wanted>();
   const byPointer = new Map(leaves.map((leaf) => [leaf.pointer, leaf]));
-  const own = ownNames(standard);
   const pointers = new Set<string>();
-  for (const { name, from } of standard) {
+  for (const { name, from } of shape.standard) {
     if (from.kind === "column") {
       wanted.set(name, { name, sources: [{ kind: "column", column: from.column }], first: null });
       continue;
     }
     pointers.add(from.pointer);
     const leaf = byPointer.get(from.pointer);
-    const sources = leaf === undefined ? [] : [sourceOf(leaf)];
-    wanted.set(name, { name, sources, first: null });
+    wanted.set(name, { name, sources: leaf === undefined ? [] : [sourceOf(leaf)], first: null });
   }
-  for (const leaf of leaves.toSorted((a, b) => (a.pointer < b.pointer ? -1 : 1))) {
+  for (const leaf of leaves.toSorted((a, b) => compare(a.pointer, b.pointer))) {
     if (pointers.has(leaf.pointer)) continue;
-    const name = columnOf(leaf.path, roots, own);
-    const first = name === null ? null : firstOf(leaf);
-    if (name === null || first === null) continue;
+    const name = columnOf(leaf.path, shape);
+    if (name === null) continue;
     const column = wanted.get(name) ?? { name, sources: [], first: null };
     column.sources.push(sourceOf(leaf));
-    if (column.first === null || first.ord < column.first.ord) column.first = first;
+    const { first } = leaf;
+    if (first !== null && (column.first === null || first.ord < column.first.ord)) column.first = first;
     wanted.set(name, column);
   }
   return wanted;
 }
 
-const sourceOf = ({ value, json, types, expanded, present }: Leaf): Source => ({
+const sourceOf = ({ pointer, value, unfit, mode }: Leaf): Source => ({
   kind: "path",
+  pointer,
   value,
-  json,
-  types: [...types.keys()],
-  expanded,
-  present,
+  unfit,
+  mode,
 });
 
-/** Null when there is no value: nothing, null, or an object that flattens. */
-function firstOf({ pointer, types, expanded }: Leaf): First | null {
-  let first: First | null = null;
-  for (const [type, ord] of types) {
-    if (type === "OBJECT" && expanded) continue;
-    if (first === null || ord < first.ord) first = { ord, type, pointer };
+/** How each path is best laid down: as its columns are, if they are all alike. */
+export function modesOf(plans: readonly TablePlan[]): ReadonlyMap<string, Mode> {
+  const modes = new Map<string, Mode>();
+  const see = (source: Source, mode: Mode): void => {
+    if (source.kind !== "path") return;
+    const standing = modes.get(source.pointer) ?? mode;
+    modes.set(source.pointer, sameMode(standing, mode) ? mode : "json");
+  };
+  for (const { columns, overflow } of plans) {
+    for (const column of columns) for (const source of column.sources) see(source, modeOf(column));
+    for (const { source } of overflow) see(source, "json");
   }
-  return first;
+  return modes;
 }
 
-const dependsOnValue = (type: JsonType): boolean => type === "VARCHAR" || type === "UBIGINT";
+function modeOf({ type, standard, sources }: ColumnPlan): Mode {
+  if (type === "string") return "text";
+  return type === "other" || sources.length > 1 ? "json" : { type, standard };
+}
+
+const sameMode = (a: Mode, b: Mode): boolean =>
+  typeof a === "object" && typeof b === "object" ? a.type === b.type && a.standard === b.standard : a === b;
+
+/** False when values have been laid down otherwise than these columns need them. */
+export const suits = ({ columns, overflow }: TablePlan): boolean =>
+  columns.every((column) =>
+    column.sources.every(
+      (source) => source.kind === "column" || source.mode === "json" || sameMode(source.mode, modeOf(column)),
+    ),
+  ) && overflow.every(({ source }) => source.kind === "column" || typeof source.mode === "string");
 
 const BIGINT_MAX = 2n ** 63n - 1n;
 const TIMESTAMP = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d(?::?\d\d)?)?$/;
@@ -194,21 +189,19 @@ const TIMESTAMP = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d(?:
 export const isTimestamp = (text: string): boolean =>
   TIMESTAMP.test(text) && !Number.isNaN(Date.parse(text.slice(0, 19)));
 
-/** @param text the value, where the type depends on it */
-export function columnType(type: JsonType, text: string | null): ColumnType {
-  switch (type) {
-    case "BOOLEAN":
-      return "boolean";
-    case "BIGINT":
-      return "bigint";
-    case "UBIGINT":
-      return text !== null && BigInt(text) > BIGINT_MAX ? "string" : "bigint";
-    case "DOUBLE":
-      return "double";
-    case "VARCHAR":
-      return text !== null && isTimestamp(text) ? "timestamptz" : "string";
-    case "ARRAY":
-    case "OBJECT":
+/** The type that a first value gives. */
+export function columnType(json: string): ColumnType {
+  switch (json[0]) {
+    case '"':
+      return isTimestamp(String(JSON.parse(json))) ? "timestamptz" : "string";
+    case "[":
+    case "{":
       return "string";
+    case "t":
+    case "f":
+      return "boolean";
+    default:
+      if (/[.eE]/.test(json)) return "double";
+      return BigInt(json) > BIGINT_MAX || BigInt(json) < -BIGINT_MAX - 1n ? "string" : "bigint";
   }
 }

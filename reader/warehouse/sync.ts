@@ -1,29 +1,17 @@
-/**
- * Keeping a warehouse up to the changelog.
- *
- * - By version: whole commits, several small ones at a time, each batch in one transaction with the cursor. A kill at
- *   any moment leaves the warehouse at a cursor, and the next run goes on from there.
- * - From the snapshot, when the log no longer reaches back to the cursor: rows above the cursor's watermark out of the
- *   live files, oldest first. Every change up to the watermark is in the warehouse, so no other row is needed; those
- *   that are in already are written again and change nothing.
- */
+/** Keeping a warehouse up to the changelog. */
 import { availableParallelism } from "node:os";
 import type { DuckDBConnection } from "@duckdb/node-api";
 import type { Clock } from "../../shared/clock.ts";
 import { VarveError } from "../../shared/errors.ts";
 import { loadSnapshot } from "../../shared/log.ts";
-import type { DataFile, Snapshot } from "../../shared/snapshot.ts";
 import type { ObjectStore } from "../../shared/store.ts";
-import { timeRuns } from "../range.ts";
 import type { Scratch } from "../scratch.ts";
 import { openScratch } from "../scratch.ts";
-import type { Entry } from "./pending.ts";
-import { behindRetention, entriesAfter } from "./pending.ts";
-import { addName } from "./registry.ts";
-import { applyDdl } from "./schema.ts";
-import type { PathMemo } from "./stage.ts";
-import { stage, unstage } from "./stage.ts";
-import type { Cursor, RowCounts, Staged, Warehouse, WarehouseState } from "./warehouse.ts";
+import { isOutage, waitMs } from "./outage.ts";
+import type { Connections } from "./stage.ts";
+import { unstage } from "./stage.ts";
+import { Syncer } from "./syncer.ts";
+import type { Cursor, RowCounts, Warehouse } from "./warehouse.ts";
 
 export type SyncLimits = {
   /** Rows and bytes (of the files) of one transaction; a commit is never split. */
@@ -32,11 +20,11 @@ export type SyncLimits = {
   /** Tables of events and collections that one source may have. */
   readonly tablesMax: number;
 };
-/** DuckDB works on as many cores as there are 122,880s of rows. */
 export const SYNC_LIMITS: SyncLimits = { rowsMax: 300_000, bytesMax: 64 * 1024 ** 2, tablesMax: 1000 };
 
 const MEMORY_MAX_MB = 1024;
-const THREADS_MAX = 8;
+/** Each works on a core. DuckDB's own threads would have the one that waits for them spin, at the cost of a third more CPU. */
+const CONNECTIONS_MAX = 8;
 
 export type SyncOptions = {
   readonly follow: boolean;
@@ -48,7 +36,13 @@ export type SyncOptions = {
   readonly signal: AbortSignal;
   /** Called after each transaction. */
   readonly applied: (progress: SyncProgress) => void;
+  /** Called when the warehouse or the store is away, which `follow` waits for, and when both are back. */
+  readonly outage: (outage: Outage) => void;
 };
+
+export type Outage =
+  | { readonly kind: "waiting"; readonly error: VarveError; readonly nextTryMs: number }
+  | { readonly kind: "over"; readonly version: number };
 
 export type SyncProgress = {
   readonly cursor: Cursor;
@@ -60,28 +54,53 @@ export type SyncProgress = {
   readonly transactions: number;
 };
 
-const NO_COUNTS: RowCounts = { events: 0, objects: 0, deleted: 0, discarded: 0, passed: 0 };
-const addCounts = (a: RowCounts, b: RowCounts): RowCounts => ({
-  events: a.events + b.events,
-  objects: a.objects + b.objects,
-  deleted: a.deleted + b.deleted,
-  discarded: a.discarded + b.discarded,
-  passed: a.passed + b.passed,
-});
+type Open = (scratch: DuckDBConnection) => Promise<Warehouse>;
 
-/** What one transaction is to bring. */
-type Batch = {
-  readonly files: readonly DataFile[];
-  /** Which of their rows, SQL. */
-  readonly where: string;
-  readonly to: Cursor;
-  readonly rows: number;
-};
+/** With `follow`, a warehouse or a store that goes away is waited for; one that was never there is an error. */
+export async function sync(store: ObjectStore, open: Open, options: SyncOptions): Promise<SyncProgress> {
+  const { clock, follow, outage, signal } = options;
+  const scratch = await openScratch(store);
+  try {
+    await scratch.connection.run(
+      `SET GLOBAL preserve_insertion_order = false; SET GLOBAL memory_limit = '${MEMORY_MAX_MB}MB'`,
+    );
+    const others = Math.min(CONNECTIONS_MAX, availableParallelism()) - 1;
+    const connections: Connections = [
+      scratch.connection,
+      ...(await Promise.all(Array.from({ length: others }, () => scratch.connect()))),
+    ];
+    let progress: SyncProgress | null = null;
+    let failures = 0;
+    const isUp = (now: SyncProgress): void => {
+      if (failures > 0) outage({ kind: "over", version: now.cursor.version });
+      [progress, failures] = [now, 0];
+    };
+    for (;;) {
+      try {
+        return await keepUp(store, open, scratch, connections, options, progress, isUp);
+      } catch (error) {
+        if (!follow || progress === null || !isOutage(error)) throw error;
+        await unstage(scratch.connection);
+        const nextTryMs = waitMs(failures);
+        failures += 1;
+        outage({ kind: "waiting", error, nextTryMs });
+        await clock.sleep(nextTryMs, signal);
+        if (signal.aborted) return progress;
+      }
+    }
+  } finally {
+    await scratch.close();
+  }
+}
 
-export async function sync(
+async function keepUp(
   store: ObjectStore,
-  open: (scratch: DuckDBConnection) => Promise<Warehouse>,
+  open: Open,
+  scratch: Scratch,
+  connections: Connections,
   options: SyncOptions,
+  before: SyncProgress | null,
+  isUp: (progress: SyncProgress) => void,
 ): Promise<SyncProgress> {
   const snapshot = await loadSnapshot(store, undefined, options.signal);
   if (snapshot === null) {
@@ -91,261 +110,13 @@ export async function sync(
       "Check VARVE_CHANGELOG; the compactor makes the changelog when it first starts.",
     );
   }
-  const scratch = await openScratch(store, 2);
+  const warehouse = await open(scratch.connection);
   try {
-    await scratch.connection.run(
-      `SET preserve_insertion_order = false; SET memory_limit = '${MEMORY_MAX_MB}MB'; SET threads = ${Math.min(THREADS_MAX, availableParallelism())}`,
-    );
-    const warehouse = await open(scratch.connection);
-    try {
-      const syncer = new Syncer(store, scratch, warehouse, await warehouse.load(), options);
-      await syncer.run(snapshot);
-      return syncer.progress();
-    } finally {
-      await warehouse.close();
-    }
+    const state = await warehouse.load();
+    const syncer = new Syncer(store, scratch, connections, warehouse, state, options, before, isUp);
+    await syncer.run(snapshot);
+    return syncer.progress();
   } finally {
-    await scratch.close();
+    await warehouse.close();
   }
 }
-
-/** One run: the state that moves on from transaction to transaction. */
-class Syncer {
-  readonly #store: ObjectStore;
-  readonly #scratch: Scratch;
-  readonly #warehouse: Warehouse;
-  readonly #options: SyncOptions;
-  readonly #memo: PathMemo = new Map();
-  #state: WarehouseState;
-  #changelog = "";
-  #tip = -1;
-  #counts = NO_COUNTS;
-  #rows = 0;
-  #rowsTotal: number | null = null;
-  #transactions = 0;
-
-  constructor(
-    store: ObjectStore,
-    scratch: Scratch,
-    warehouse: Warehouse,
-    state: WarehouseState,
-    options: SyncOptions,
-  ) {
-    this.#store = store;
-    this.#scratch = scratch;
-    this.#warehouse = warehouse;
-    this.#state = state;
-    this.#options = options;
-  }
-
-  progress(): SyncProgress {
-    return {
-      cursor: this.#cursor(),
-      rows: this.#rows,
-      rowsTotal: this.#rowsTotal,
-      counts: this.#counts,
-      transactions: this.#transactions,
-    };
-  }
-
-  async run(snapshot: Snapshot): Promise<void> {
-    const { follow, fromSnapshot, signal, clock, pollMs } = this.#options;
-    this.#changelog = snapshot.metaData.id;
-    this.#tip = snapshot.version;
-    checkCursor(this.#state.cursor, snapshot, this.#warehouse.address);
-    if (fromSnapshot) await this.#catchUp(snapshot);
-    this.#rowsTotal = this.#rows + snapshot.log.committed.rows - this.#cursor().rows;
-    for (;;) {
-      try {
-        await this.#commits();
-      } catch (error) {
-        // Nothing to lose, and so nothing to ask: a new warehouse begins with what is live.
-        const isNew = this.#cursor().version < 0;
-        if (!isNew || !(error instanceof VarveError && error.code === "behind_retention")) throw error;
-        await this.#catchUp(snapshot);
-        continue;
-      }
-      if (!follow || signal.aborted) return;
-      this.#rowsTotal = null;
-      await clock.sleep(pollMs, signal);
-      if (signal.aborted) return;
-    }
-  }
-
-  #cursor(): Cursor {
-    return this.#state.cursor ?? { changelog: this.#changelog, version: -1, watermarkMs: 0, rows: 0 };
-  }
-
-  /** Every commit above the cursor. */
-  async #commits(): Promise<void> {
-    const { limits, signal } = this.#options;
-    for (let again = true; again && !signal.aborted;) {
-      again = false;
-      let batch: Entry[] = [];
-      let [rows, bytes] = [0, 0];
-      for await (const entry of entriesAfter(this.#store, this.#cursor().version, this.#tip, signal)) {
-        batch.push(entry);
-        for (const file of entry.files) {
-          rows += file.totals.rows;
-          bytes += file.sizeBytes;
-        }
-        if (rows < limits.rowsMax && bytes < limits.bytesMax) continue;
-        again = !(await this.#apply(this.#commitBatch(batch)));
-        if (again || signal.aborted) break;
-        [batch, rows, bytes] = [[], 0, 0];
-      }
-      if (!again && !signal.aborted && batch.length > 0)
-        again = !(await this.#apply(this.#commitBatch(batch)));
-    }
-  }
-
-  #commitBatch(entries: readonly Entry[]): Batch {
-    const cursor = this.#cursor();
-    const files = entries.flatMap((entry) => entry.files);
-    const to = entries.reduce(
-      (before, { version, watermarkMs, rows }) => ({
-        ...before,
-        version,
-        watermarkMs: watermarkMs ?? before.watermarkMs,
-        rows: rows ?? before.rows,
-      }),
-      cursor,
-    );
-    return { files, where: "true", to, rows: files.reduce((sum, { totals }) => sum + totals.rows, 0) };
-  }
-
-  /** Rows above the cursor's watermark, out of the live files. */
-  async #catchUp(snapshot: Snapshot): Promise<void> {
-    const { limits, signal } = this.#options;
-    const start = this.#cursor();
-    const files = [...snapshot.files.values()]
-      .filter((file) => file.maxChangedMs > start.watermarkMs)
-      .toSorted((a, b) => a.minChangedMs - b.minChangedMs);
-    this.#rowsTotal = this.#rows + files.reduce((sum, { totals }) => sum + totals.rows, 0);
-    for (const run of joinRuns(timeRuns(files), limits.rowsMax)) {
-      const rows = run.reduce((sum, { totals }) => sum + totals.rows, 0);
-      // A run too large for one transaction is taken by parts of its keys: rows need order only along a key.
-      const parts = Math.max(1, Math.ceil(rows / (2 * limits.rowsMax)));
-      for (let part = 0; part < parts; part += 1) {
-        if (signal.aborted) return;
-        const last = part === parts - 1;
-        const endMs = Math.max(...run.map(({ maxChangedMs }) => maxChangedMs));
-        const cursor = this.#cursor();
-        const watermarkMs = last
-          ? Math.max(cursor.watermarkMs, Math.min(endMs, snapshot.log.watermarkMs))
-          : cursor.watermarkMs;
-        const moved = !(await this.#apply({
-          files: run,
-          where: `changed_ms > ${start.watermarkMs}${parts === 1 ? "" : ` AND hash(key) % ${parts} = ${part}`}`,
-          to: { ...cursor, watermarkMs },
-          rows: Math.round(rows / parts),
-        }));
-        if (moved) throw movedMeanwhile(this.#warehouse.address);
-      }
-    }
-    const { version, log } = snapshot;
-    const to = {
-      changelog: this.#changelog,
-      version: Math.max(version, start.version),
-      watermarkMs: Math.max(log.watermarkMs, start.watermarkMs),
-      rows: log.committed.rows,
-    };
-    if (!(await this.#apply({ files: [], where: "true", to, rows: 0 }))) {
-      throw movedMeanwhile(this.#warehouse.address);
-    }
-  }
-
-  /** False when another sync has moved the cursor: the state is then the warehouse's anew. */
-  async #apply({ files, where, to, rows }: Batch): Promise<boolean> {
-    const { applied, limits, signal } = this.#options;
-    const staged = files.length === 0 ? null : await this.#stage(files, where, limits, signal);
-    try {
-      const outcome = await this.#warehouse.apply(staged, this.#state.cursor, to);
-      if (outcome === "moved") {
-        this.#state = await this.#warehouse.load();
-        return false;
-      }
-    } finally {
-      if (staged !== null) await unstage(this.#scratch.connection);
-    }
-    this.#state = {
-      cursor: to,
-      registry: (staged?.names ?? []).reduce(addName, this.#state.registry),
-      catalog: applyDdl(this.#state.catalog, staged?.ddl ?? []),
-    };
-    this.#counts = addCounts(this.#counts, staged?.counts ?? NO_COUNTS);
-    this.#rows += rows;
-    this.#transactions += 1;
-    applied(this.progress());
-    return true;
-  }
-
-  async #stage(
-    files: readonly DataFile[],
-    where: string,
-    limits: SyncLimits,
-    signal: AbortSignal,
-  ): Promise<Staged> {
-    const fetched = await this.#scratch.fetch(files, signal).catch(async (error: unknown) => {
-      throw await this.#whyMissing(error, files);
-    });
-    try {
-      const { columnsMax } = this.#warehouse;
-      const stageLimits = { columnsMax, tablesMax: limits.tablesMax };
-      const { connection } = this.#scratch;
-      return await stage(connection, fetched.paths, where, this.#state, stageLimits, this.#memo);
-    } finally {
-      await fetched.release();
-    }
-  }
-
-  /** A file that an old entry names may have been merged away and deleted since. */
-  async #whyMissing(error: unknown, files: readonly DataFile[]): Promise<unknown> {
-    if (!(error instanceof VarveError && error.code === "file_missing")) return error;
-    const snapshot = await loadSnapshot(this.#store);
-    const gone = files.find(({ path }) => snapshot?.files.has(path) === false);
-    return gone === undefined ? error : behindRetention(gone.path);
-  }
-}
-
-/** Runs follow each other in time: as many together as a transaction may take. */
-export function joinRuns(runs: readonly (readonly DataFile[])[], rowsMax: number): DataFile[][] {
-  const joined: DataFile[][] = [];
-  let rows = 0;
-  for (const run of runs) {
-    const last = joined.at(-1);
-    const more = run.reduce((sum, { totals }) => sum + totals.rows, 0);
-    if (last !== undefined && rows + more <= rowsMax) {
-      last.push(...run);
-      rows += more;
-    } else {
-      joined.push([...run]);
-      rows = more;
-    }
-  }
-  return joined;
-}
-
-function checkCursor(cursor: Cursor | null, snapshot: Snapshot, address: string): void {
-  if (cursor === null) return;
-  if (cursor.changelog !== snapshot.metaData.id) {
-    throw new VarveError(
-      "other_changelog",
-      `${address} is kept from another changelog (${cursor.changelog}; this one is ${snapshot.metaData.id}).`,
-      "Give each changelog a warehouse of its own, or check VARVE_CHANGELOG.",
-    );
-  }
-  if (cursor.version <= snapshot.version) return;
-  throw new VarveError(
-    "ahead_of_log",
-    `${address} is at version ${cursor.version}, but the log ends at ${snapshot.version}.`,
-    "The changelog was replaced by an older copy. Sync into a new warehouse.",
-  );
-}
-
-const movedMeanwhile = (address: string): VarveError =>
-  new VarveError(
-    "moved_meanwhile",
-    `another sync has changed ${address} meanwhile.`,
-    "Nothing of this run's last batch was written. Run it again.",
-  );

@@ -1,6 +1,8 @@
+import { createHash } from "node:crypto";
 import { describe, expect, test } from "vitest";
 import type { Change } from "../../compactor/plan.ts";
 import { planCommit, planCreate } from "../../compactor/plan.ts";
+import { encodeCommit } from "../../shared/delta.ts";
 import type { Position } from "../../shared/position.ts";
 import type { Snapshot } from "../../shared/snapshot.ts";
 import { T0, change, logOf, position, row, seq, uploaded } from "../fakes/changes.ts";
@@ -118,6 +120,18 @@ describe("a change is stale when", () => {
   ])("%s", (_, positions, files) => {
     expect(plan(log(), { ...at(positions), files }).kind).toBe("stale");
   });
+});
+
+test("a commit vouches for the entry before it, byte by byte", () => {
+  const before = log();
+  const made = plan(before, {});
+  if (made.kind === "stale") throw new Error(made.why);
+  expect(made.commit.info.previousSha256).toBe(
+    createHash("sha256").update(String(before.entry)).digest("hex"),
+  );
+  expect(made.next.entry).toBe(encodeCommit(made.commit));
+  const unread = plan({ ...before, entry: null }, {});
+  expect(unread.kind === "commit" && unread.commit.info).not.toHaveProperty("previousSha256");
 });
 
 describe("what another worker did first does not stop it", () => {

@@ -181,6 +181,10 @@ describe("planted in the log", () => {
     ["a partition", 3, /"dt":"2026-11-23"/, '"dt":"2026-11-22"', "version 3", "partition"],
     ["a watermark", 3, /\\"watermarkMs\\":\d/, '\\"watermarkMs\\":9', "version 3", "invariant 4"],
     ["a file's name", 3, /-f3\.parquet/, "-f9.parquet", "-f9.parquet", "not in the store"],
+    ["what it says of itself", 3, /numOutputRows":"3"/, 'numOutputRows":"4"', "version 3", "it was altered"],
+    ["its timestamp", 3, /"timestamp":1/, '"timestamp":2', "version 3", "it was altered"],
+    ["a space", 3, /,"add"|\{"add"/, '{ "add"', "version 3", "it was altered"],
+    ["version 0", 0, /"createdTime":1/, '"createdTime":2', "version 0", "it was altered"],
     ["its text", 3, /"add"/, '"addd"', "version 3", "cannot be read"],
     [
       "a position at the tip",
@@ -206,6 +210,21 @@ describe("planted in the log", () => {
     // Lower than it was, which no invariant forbids.
     await alter(COMMITS, /\\"watermarkMs\\":\d+/, `\\"watermarkMs\\":${T0 + 5500}`);
     expect((await run()).problems).toContainEqual(found("checkpoint", "checkpoint 6", "totals or watermark"));
+  });
+
+  test("entries without a hash of the one before are accepted", async () => {
+    for (let version = 1; version <= COMMITS; version += 1) {
+      await alter(version, /,"previousSha256":"[0-9a-f]{64}"/, "");
+    }
+    expect((await run()).problems).toEqual([]);
+  });
+
+  test("a kept checkpoint's own entry altered", async () => {
+    await writeCheckpoint(store, laid.snapshot());
+    await laid.commit([object("users", "late", T0 + 9000)], T0 + 9000);
+    await cleanLog(store, T0 + 1);
+    await alter(COMMITS, /numOutputRows":"3"/, 'numOutputRows":"4"');
+    expect((await run()).problems).toEqual([found("log_entry", "version 6", "it was altered")]);
   });
 
   test("an entry missing", async () => {

@@ -1,4 +1,5 @@
 /** What was written, and whether a log says so: each change once, in order, and never behind a watermark. */
+import { createHash } from "node:crypto";
 import { readCommits } from "../../shared/log.ts";
 import type { Op, Row } from "../../shared/row.ts";
 import { compareSequence } from "../../shared/sequence.ts";
@@ -43,6 +44,10 @@ export async function checkLog(store: ObjectStore, truth: Truth, prompt = false)
   let snapshot: Snapshot | null = null;
   for await (const commit of readCommits(store, -1)) {
     const publishedMs: number = snapshot?.log.watermarkMs ?? 0;
+    const before: string | null = snapshot?.entry ?? null;
+    if (before !== null && commit.info.previousSha256 !== createHash("sha256").update(before).digest("hex")) {
+      problems.push(`version ${commit.version} does not vouch for the entry before it`);
+    }
     const applied = applyCommit(snapshot, commit);
     for (const { invariant, version, what } of applied.violations) {
       problems.push(`invariant ${invariant} is broken at version ${version}: ${what}`);

@@ -174,6 +174,76 @@ describe.each(KINDS)("%s", (kind) => {
     expect(done.counts.discarded).toBe(1);
   });
 
+  test("an object that becomes a value in a later batch loses nothing; a null there is nothing", async () => {
+    await world.log.commit([track("m1", "Seen", { place: { city: "Köln" } })]);
+    await world.sync();
+    await world.log.commit([
+      track("m2", "Seen", { place: "Bonn" }),
+      track("m3", "Seen", { place: null }),
+      track("m4", "Seen", { place: {} }),
+      track("m5", "Seen", { place: ["a"] }),
+    ]);
+    const done = await world.sync();
+    expect(done.counts.discarded).toBe(0);
+    expect(await world.query("SELECT id, place, place_city FROM shop.seen ORDER BY id")).toEqual([
+      { id: "m1", place: null, place_city: "Köln" },
+      { id: "m2", place: "Bonn", place_city: null },
+      { id: "m3", place: null, place_city: null },
+      { id: "m4", place: null, place_city: null },
+      { id: "m5", place: '["a"]', place_city: null },
+    ]);
+  });
+
+  test("two events of one batch give a column that they share different types: the first wins in the table of both", async () => {
+    const context = (value: unknown) => ({ context: { app: { build: value } } });
+    await world.log.commit([
+      track("m1", "One", {}, context(7)),
+      track("m2", "Two", {}, context("seven")),
+      track("m3", "Two", {}, context(8)),
+    ]);
+    const done = await world.sync();
+    expect(done.counts.discarded).toBe(1);
+    expect(await world.query("SELECT id, context_app_build AS build FROM shop.tracks ORDER BY id")).toEqual([
+      { id: "m1", build: 7 },
+      { id: "m2", build: null },
+      { id: "m3", build: 8 },
+    ]);
+    expect(
+      await world.query("SELECT id, context_app_build || '!' AS build FROM shop.two ORDER BY id"),
+    ).toEqual([
+      { id: "m2", build: "seven!" },
+      { id: "m3", build: "8!" },
+    ]);
+    expect(await world.query("SELECT table_name, id, column_value FROM shop.discards")).toEqual([
+      { table_name: "tracks", id: "m2", column_value: "seven" },
+    ]);
+  });
+
+  test("texts that look like something else: null's sign, quotes, JSON, a NUL", async () => {
+    const texts = [
+      String.raw`\N`,
+      String.raw`\.`,
+      "",
+      '"',
+      '"quoted"',
+      "{braced}",
+      '{"a":1}',
+      "null",
+      "a\nb,c",
+    ];
+    await world.log.commit(texts.map((text, index) => track(`m${index}`, "Said", { text })));
+    await world.sync();
+    await world.log.commit([
+      ...texts.map((text, index) => track(`n${index}`, "Said", { text })),
+      track("z", "Said", { text: "nul\0here" }),
+    ]);
+    const done = await world.sync();
+    expect(done.counts.discarded).toBe(0);
+    const said = await world.query("SELECT id, text FROM shop.said ORDER BY id");
+    const nul = kind === "duckdb" ? "nul\0here" : "nul\u{fffd}here";
+    expect(said.map((row) => row["text"])).toEqual([...texts, ...texts, nul]);
+  });
+
   test("reserved, digital, endless, foreign and hostile names", async () => {
     const long = "a".repeat(70);
     await world.log.commit([

@@ -35,7 +35,7 @@ export type World = {
   readonly log: MadeChangelog;
   /** A file, or an address. */
   readonly target: string;
-  readonly sync: (options?: Partial<SyncOptions>) => Promise<SyncProgress>;
+  readonly sync: (options?: Partial<SyncOptions>, from?: ObjectStore) => Promise<SyncProgress>;
   /** Rows as JSON has them; times in ISO 8601. */
   readonly query: (sql: string) => Promise<Rows>;
   readonly close: () => Promise<void>;
@@ -56,8 +56,8 @@ export async function makeWorld(kind: Kind, postgres: TestPostgres): Promise<Wor
     changelog: pathToFileURL(root).href,
     log,
     target,
-    sync: (options = {}) =>
-      sync(store, open, {
+    sync: (options = {}, from = store) =>
+      sync(from, open, {
         follow: false,
         fromSnapshot: false,
         limits: SYNC_LIMITS,
@@ -65,6 +65,7 @@ export async function makeWorld(kind: Kind, postgres: TestPostgres): Promise<Wor
         clock: systemClock,
         signal: new AbortController().signal,
         applied: () => {},
+        outage: () => {},
         ...options,
       }),
     query: (sql) => (kind === "duckdb" ? queryDuckDB(target, sql) : queryPostgres(target, sql)),
