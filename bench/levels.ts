@@ -1,9 +1,10 @@
 /**
  * Merging: rows a second, and how many bytes are written for each that was flushed, over a simulated day of
- * changes at three flush intervals. Real files and real merges; the store is in memory. The shorter intervals
- * run over a part of the day, which their names say: after it every window of theirs has been merged as far.
+ * changes at three flush intervals. Real files and real merges, each as soon as its window is over; the store is in
+ * memory. A flush a second runs over a part of the day, which its name says; `VARVE_LONG=1` for all of it.
  */
-import { mergeTasks, planMerge } from "../compactor/levels.ts";
+import type { CommitBeside } from "../compactor/compactor.ts";
+import { mergeTasks } from "../compactor/levels.ts";
 import type { CommitPlan } from "../compactor/plan.ts";
 import { planCommit, planCreate, flushKey } from "../compactor/plan.ts";
 import { duckdbEngine } from "../compactor/merge-engine.ts";
@@ -21,10 +22,10 @@ import type { BenchRow } from "./report.ts";
 const DAY_MS = 86_400_000;
 const HOUR_MS = 3_600_000;
 const RUNS = [
-  { flushMs: 1_000, spanMs: HOUR_MS / 2, rowsASecond: 50 },
-  { flushMs: 10_000, spanMs: 6 * HOUR_MS, rowsASecond: 20 },
+  { flushMs: 1_000, spanMs: process.env["VARVE_LONG"] === "1" ? DAY_MS : HOUR_MS, rowsASecond: 10 },
+  { flushMs: 10_000, spanMs: DAY_MS, rowsASecond: 10 },
   { flushMs: 60_000, spanMs: DAY_MS, rowsASecond: 10 },
-] as const;
+];
 const SHARD = "shardId-00000001790000000000-0c5ab1de";
 /** A third of the rows are events, the others changes of so many objects. */
 const OBJECTS = 2000;
@@ -44,7 +45,7 @@ export async function benchLevels(progress: (what: string) => void): Promise<Ben
     });
     rows.push(
       figure("rows merged", (rowsMerged * 1000) / ms, "rows/s/core"),
-      figure("bytes written over bytes flushed", written / flushed, "times"),
+      figure("bytes written over bytes flushed", (flushed + written) / flushed, "times"),
       figure("files flushed", files, "files"),
       figure("files live after", live, "files"),
     );
@@ -67,6 +68,11 @@ async function simulate({ flushMs, spanMs, rowsASecond }: Run) {
     return { kind: "committed" };
   };
   const identity = (nowMs: number) => ({ txnId: String(commits), nowMs });
+  const merging = openMerging(store, {
+    snapshot: () => snapshot,
+    commit: async (plan) => take(plan(snapshot, identity(snapshot.log.committedMs + 1))),
+    forgetRemoved: () => (snapshot = { ...snapshot, removed: new Map() }),
+  });
 
   try {
     for (let atMs = startMs; atMs < startMs + spanMs; atMs += flushMs) {
@@ -104,29 +110,21 @@ async function simulate({ flushMs, spanMs, rowsASecond }: Run) {
         discoveredMs: nowMs,
       };
       take(planCommit(snapshot, change, identity(nowMs)));
+      if (nowMs % LEVEL_MS[1] === 0) await merging.run();
     }
-    const merged = await mergeAll(
-      store,
-      () => snapshot,
-      (plan) => take(plan(snapshot, identity(startMs + spanMs))),
-    );
-    return { ...merged, flushed, written: flushed + merged.written, files, live: snapshot.files.size };
+    await merging.run();
+    return { ...merging.figures(), flushed, files, live: snapshot.files.size };
   } finally {
     await parquet.close();
   }
 }
 
-type Planner = (
-  snapshot: Snapshot,
-  identity: { txnId: string; nowMs: number },
-) => ReturnType<typeof planMerge>;
-
-async function mergeAll(
+/** Merges what the watermark has passed; what was merged away is gone at once. */
+function openMerging(
   store: ReturnType<typeof openMemoryStore>,
-  snapshot: () => Snapshot,
-  commit: (plan: Planner) => { readonly kind: "committed" },
+  log: { snapshot: () => Snapshot; commit: CommitBeside; forgetRemoved: () => void },
 ) {
-  let [rowsMerged, written] = [0, 0];
+  let [rowsMerged, written, cpuUs] = [0, 0, 0];
   const merger = openMerger({
     store: {
       ...store,
@@ -138,19 +136,20 @@ async function mergeAll(
     clock: systemClock,
     log: { info: () => {}, warn: (what, fields) => console.error(what, fields) },
     metrics: { ...NO_METRICS, merged: (_, rows) => (rowsMerged += rows) },
-    engine: duckdbEngine(512),
+    engine: duckdbEngine(128),
   });
-  const beganUs = process.cpuUsage();
-  await merger.run({
-    snapshot,
-    owns: () => true,
-    forgetRemoved: () => {},
-    commit: async (plan) => commit(plan),
-    signal: new AbortController().signal,
-  });
-  const { user, system } = process.cpuUsage(beganUs);
-  if (mergeTasks(snapshot()).length > 0) throw new Error("windows are left that were not merged");
-  return { rowsMerged, written, ms: (user + system) / 1000 };
+  return {
+    figures: () => ({ rowsMerged, written, ms: cpuUs / 1000 }),
+    run: async (): Promise<void> => {
+      const began = process.cpuUsage();
+      await merger.run({ ...log, owns: () => true, signal: new AbortController().signal });
+      const { user, system } = process.cpuUsage(began);
+      cpuUs += user + system;
+      if (mergeTasks(log.snapshot()).length > 0) throw new Error("windows are left that were not merged");
+      await Promise.all([...log.snapshot().removed.keys()].map((path) => store.delete(path)));
+      log.forgetRemoved();
+    },
+  };
 }
 
 function rowAt(sequence: number, changedMs: number): Row {
