@@ -95,7 +95,8 @@ type ShardIterator = { readonly shard: string; readonly index: number; readonly 
 
 export function openWire(tape: Tape, nowMs: () => number, random: Random): Wire {
   const { tables, shards } = tape;
-  const lastAnswers = new Map<string, Answer>();
+  /** By the iterator that an answer gave to go on with. */
+  const answers = new Map<string, Answer>();
   let issued = 0;
   let expiredUpTo = 0;
   let recordsMax = RECORDS_MAX;
@@ -220,11 +221,12 @@ export function openWire(tape: Tape, nowMs: () => number, random: Random): Wire 
         case "GetShardIterator":
           return getShardIterator(call);
         case "GetRecords": {
-          const shard = decode(call.ShardIterator ?? "")?.shard ?? "";
-          const before = lastAnswers.get(shard);
+          // The answer before it in the same chain: what another reader of the shard was told is no repetition.
+          const before = answers.get(call.ShardIterator ?? "");
           if (fault === "repeated" && before !== undefined) return before;
           const answer = getRecords(call, fault === "empty");
-          if (answer.status === 200) lastAnswers.set(shard, answer);
+          const { NextShardIterator: next } = JSON.parse(answer.body) as { NextShardIterator?: string };
+          if (next !== undefined) answers.set(next, answer);
           return answer;
         }
         default:
