@@ -14,7 +14,7 @@ export type LoadLimits = {
 };
 
 export const LOAD_LIMITS: LoadLimits = {
-  requestsMax: 64,
+  requestsMax: 128,
   bytesMax: 12 * 1024 * 1024,
   leaseMs: 30_000,
 };
