@@ -67,6 +67,19 @@ test("lag, gaps, conflicts, rejected rate, spill depth, dead letters and iterato
     expect([...watched]).toContain(`varve_${name}`);
 });
 
+test("what the log says is not shown before the log is known", async () => {
+  const text = await openPrometheusMetrics(() => 0, 1).text();
+  expect(text).toMatch(/^varve_commits_total 0$/m);
+  for (const name of ["gaps_total", "version", "watermark_lag_seconds", "iterator_age_seconds", "shards"])
+    expect(text).not.toMatch(new RegExp(`^varve_${name} `, "m"));
+});
+
+test("a process holds bytes in each of its lanes, and no merge is counted before the first", () => {
+  const of = (alert: string): string => RULES.find((rule) => rule.alert === alert)?.expr ?? "";
+  expect(of("VarveBufferFull")).toContain("sum by (instance) (varve_buffer_bytes)");
+  expect(of("VarveMergesStopped")).toContain("or vector(0)");
+});
+
 test("expressions are balanced, and what only grows is never shown as it stands", () => {
   for (const expression of EXPRESSIONS) {
     for (const [open, close] of [
@@ -76,7 +89,7 @@ test("expressions are balanced, and what only grows is never shown as it stands"
     ] as const)
       expect(expression.split(open).length).toBe(expression.split(close).length);
     // Two are gauges: their names were chosen for those who read them.
-    const counters = expression.match(/(?<!(?:rate|increase|delta)\()varve_\w+_total/g) ?? [];
+    const counters = expression.match(/(?<!(?:rate|increase|absent)\()varve_\w+_total/g) ?? [];
     expect(counters.filter((name) => name !== "varve_gaps_total")).toEqual([]);
   }
 });
