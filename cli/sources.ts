@@ -54,7 +54,11 @@ export function applyAction(
     const parsed = SOURCE_RECORD.safeParse({ ...before, ...action.settings, id: action.id, writeKeys });
     if (parsed.success) return parsed.data;
     const faults = parsed.error.issues.map((issue) => `${issue.path.join(".")}: ${issue.message}`);
-    throw new VarveError("bad_source", faults.join("; "), "See `varve help` for what a source may have.");
+    throw new VarveError(
+      "bad_source",
+      faults.join("; "),
+      "See `varve sources --help` for what a source may have.",
+    );
   }
   if (before === null) {
     throw new VarveError(
