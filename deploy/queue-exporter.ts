@@ -1,5 +1,5 @@
 /**
- * The depth of the edge's two queues, for Prometheus: `node deploy/queue-exporter.ts`, then scrape /metrics.
+ * The depth of the edge's two queues, for Prometheus: `npx node deploy/queue-exporter.ts`, then scrape /metrics.
  * Cloudflare averages a queue's backlog by the minute: https://developers.cloudflare.com/queues/observability/metrics/
  */
 import { createServer } from "node:http";
