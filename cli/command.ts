@@ -87,7 +87,7 @@ export function parseCommand(
 const misuseOf = (message: string): string =>
   (message.split(". To specify a positional")[0] ?? message).replaceAll("\n", " ");
 
-export function openOptions(values: Readonly<Record<string, string | boolean | undefined>>): Options {
+function openOptions(values: Readonly<Record<string, string | boolean | undefined>>): Options {
   const text = (name: string): string | undefined => {
     const value = values[name];
     return typeof value === "string" ? value : undefined;

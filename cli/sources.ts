@@ -84,7 +84,7 @@ function parseRecord(id: string, text: string | null): SourceRecord | null {
 }
 
 /** 160 bits. */
-export function newWriteKey(): string {
+function newWriteKey(): string {
   const bytes = crypto.getRandomValues(new Uint8Array(20));
   return `wk_${Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("")}`;
 }

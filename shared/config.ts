@@ -131,19 +131,19 @@ export const pollDelays = (config: CompactorConfig): { readonly minMs: number; r
   maxMs: config.VARVE_POLL_MAX ?? between(100, config.VARVE_FLUSH / 2, 60_000),
 });
 
-/** Parses `environment` by `schema`; every wrong variable is named in one error. */
+const WHERE_TO_LOOK =
+  "Set these environment variables, or run `npm start` for a whole system on this machine. README.md lists them all.";
+
+/** Parses `environment` by `schema`; every wrong variable is named in one error, with `fix`. */
 export function parseEnvironment<T>(
   schema: z.ZodType<T>,
   environment: Readonly<Record<string, string | undefined>>,
+  fix = WHERE_TO_LOOK,
 ): T {
   const parsed = schema.safeParse(environment);
   if (parsed.success) return parsed.data;
   const lines = parsed.error.issues.map((issue) => `${issue.path.join(".")} ${issue.message}`);
-  throw new VarveError(
-    "bad_configuration",
-    `the configuration is not usable: ${lines.join("; ")}.`,
-    "Set these environment variables, or run `npm start` for a whole system on this machine. README.md lists them all.",
-  );
+  throw new VarveError("bad_configuration", `the configuration is not usable: ${lines.join("; ")}.`, fix);
 }
 
 export const parseCompactorConfig = (

@@ -75,7 +75,7 @@ export async function makeWorld(kind: Kind, postgres: TestPostgres): Promise<Wor
   };
 }
 
-export async function queryDuckDB(file: string, sql: string): Promise<Rows> {
+async function queryDuckDB(file: string, sql: string): Promise<Rows> {
   const instance = await DuckDBInstance.create(file);
   const connection = await instance.connect();
   try {
