@@ -1,5 +1,5 @@
 /** The alerts and the dashboard: that every metric they ask for is one that is served, and every alert has its page. */
-import { readFileSync } from "node:fs";
+import { readFileSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { parse } from "yaml";
@@ -107,6 +107,22 @@ test.each(RULES)("$alert says what it is, and links its page", ({ labels, annota
 test("every page is of an alert", () => {
   const linked = new Set(RULES.map(({ annotations }) => annotations.runbook_url.split("#")[1]));
   expect([...anchors].filter((anchor) => !linked.has(anchor))).toEqual([]);
+});
+
+test("the codes that the pages have one look for stand in the code", () => {
+  const sources = ["shared", "compactor"].flatMap((part) =>
+    readdirSync(join(ROOT, part), { recursive: true, encoding: "utf8" })
+      .filter((name) => name.endsWith(".ts"))
+      .map((name) => readFileSync(join(ROOT, part, name), "utf8")),
+  );
+  const page = readFileSync(join(ROOT, "docs/alerts.md"), "utf8");
+  const codes = [...page.matchAll(/`([a-z]+_[a-z]+)`/g)].map(([, code = ""]) => code);
+  expect(codes).toContain("unsound_merge");
+  for (const code of codes.filter((one) => !one.startsWith("varve_")))
+    expect(
+      sources.some((text) => text.includes(`"${code}"`)),
+      code,
+    ).toBe(true);
 });
 
 describe("the dashboard", () => {
