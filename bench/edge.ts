@@ -15,7 +15,7 @@ import { bundle, startWorker } from "./worker-host.ts";
 import type { WorkerHost } from "./worker-host.ts";
 
 const WRITE_KEY = "bench";
-export const PARSE_ONLY = `export default {
+const PARSE_ONLY = `export default {
   async fetch(request) {
     const text = await request.text();
     const body = text === "" ? {} : JSON.parse(text);

@@ -52,7 +52,7 @@ export type LaidQuery = {
   readonly rowGroupRows?: number;
 };
 
-export const LAID_SHARD = "shardId-00000000000000000001-00000001";
+const LAID_SHARD = "shardId-00000000000000000001-00000001";
 const MEMORY_MAX_MB = 512;
 
 export const seq = (n: number): SequenceNumber => parseSequence(String(n)) ?? ("0" as SequenceNumber);

@@ -62,6 +62,8 @@ function report({ counts, since, next }: Changes, taken: Taken, output: Output):
     `read ${read.files} of ${live.files} files, ${read.bytes} of ${live.bytes} bytes, in ${read.requests} requests`,
   );
   output.note(`next: --since ${describeSince(end)}`);
+  if (taken.cutAt !== null && describeSince(end) === describeSince(since))
+    output.note("note: that is where this began, since no moment was given whole: take a greater --limit");
 }
 
 type Taken = {

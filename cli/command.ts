@@ -71,9 +71,7 @@ export function parseCommand(
       allowPositionals: command.words !== undefined,
     });
   } catch (error) {
-    throw new Misuse(
-      error instanceof Error ? (error.message.split(". ")[0] ?? error.message) : String(error),
-    );
+    throw new Misuse(error instanceof Error ? misuseOf(error.message) : String(error));
   }
   const options = openOptions(parsed.values);
   return {
@@ -85,7 +83,11 @@ export function parseCommand(
   };
 }
 
-export function openOptions(values: Readonly<Record<string, string | boolean | undefined>>): Options {
+/** Node's message in one line, without what it says of words that begin with a dash. */
+const misuseOf = (message: string): string =>
+  (message.split(". To specify a positional")[0] ?? message).replaceAll("\n", " ");
+
+function openOptions(values: Readonly<Record<string, string | boolean | undefined>>): Options {
   const text = (name: string): string | undefined => {
     const value = values[name];
     return typeof value === "string" ? value : undefined;
@@ -103,7 +105,7 @@ export function openOptions(values: Readonly<Record<string, string | boolean | u
     flag: (name) => values[name] === true,
     count: (name) => {
       if (text(name) === undefined) return undefined;
-      const parsed = number(name, 0);
+      const parsed = Number(text(name));
       if (parsed >= 1 && Number.isSafeInteger(parsed)) return parsed;
       throw new Misuse(`--${name} takes a whole number of 1 or more, not ${JSON.stringify(text(name))}`);
     },

@@ -23,9 +23,12 @@ function help(): string {
   ].join("\n");
 }
 
+const unknownCommand = (name: string): Misuse => new Misuse(`there is no command ${JSON.stringify(name)}`);
+
 async function run([name, ...rest]: readonly string[], environment: Environment): Promise<number> {
   if (name === undefined || name === "help" || name === "--help" || name === "-h") {
     const asked = COMMANDS.find((command) => command.name === rest[0]);
+    if (rest[0] !== undefined && asked === undefined) throw unknownCommand(rest[0]);
     console.log(asked === undefined ? help() : helpOf(asked));
     return name === undefined ? 2 : 0;
   }
@@ -36,7 +39,7 @@ async function run([name, ...rest]: readonly string[], environment: Environment)
     return 0;
   }
   const command = COMMANDS.find((one) => one.name === name);
-  if (command === undefined) throw new Misuse(`there is no command ${JSON.stringify(name)}`);
+  if (command === undefined) throw unknownCommand(name);
   if (rest.includes("--help") || rest.includes("-h")) {
     console.log(helpOf(command));
     return 0;

@@ -19,7 +19,7 @@ export type FileOutput = Output & {
 };
 
 type Stdout = Writable & { readonly isTTY?: boolean };
-type Stderr = Writable & { readonly isTTY?: boolean };
+type Stderr = Writable & { readonly isTTY?: boolean; readonly columns?: number };
 
 const PROGRESS_EVERY_MS = 100;
 
@@ -55,7 +55,8 @@ export function openOutput(stdout: Stdout, stderr: Stderr): FileOutput {
       const nowMs = Date.now();
       if (nowMs - shownMs < PROGRESS_EVERY_MS) return;
       clear();
-      stderr.write(text);
+      // A line that wraps could not be taken back.
+      stderr.write(text.slice(0, (stderr.columns || 80) - 1));
       shownMs = nowMs;
     },
   };

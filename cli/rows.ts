@@ -67,8 +67,8 @@ function csvField(value: string | number | null): string {
 
 /** Those that can be null and are shown. */
 export const TABLE_COLUMNS: readonly Column[] = ["collection", "id", "event", "image"];
-const TABLE_HEADER = `${"CHANGED AT".padEnd(24)}  ${"OP".padEnd(6)}  ${"COLLECTION".padEnd(12)}  ${"ID".padEnd(40)}  WHAT`;
 const WHAT_MAX = 60;
+const TABLE_HEADER = `${"CHANGED AT".padEnd(24)}  ${"OP".padEnd(6)}  ${"COLLECTION".padEnd(12)}  ${"WHAT".padEnd(WHAT_MAX)}  ID`;
 
 function rowText(row: ChangeRow): string {
   const what = row.event ?? row.image ?? "";
@@ -76,7 +76,7 @@ function rowText(row: ChangeRow): string {
     iso(row.changedMs),
     row.op.padEnd(6),
     (row.collection ?? "-").padEnd(12),
-    (row.id ?? row.key).padEnd(40),
-    what.length > WHAT_MAX ? `${what.slice(0, WHAT_MAX - 1)}…` : what,
+    (what.length > WHAT_MAX ? `${what.slice(0, WHAT_MAX - 1)}…` : what).padEnd(WHAT_MAX),
+    row.id ?? row.key,
   ].join("  ");
 }

@@ -54,7 +54,11 @@ export function applyAction(
     const parsed = SOURCE_RECORD.safeParse({ ...before, ...action.settings, id: action.id, writeKeys });
     if (parsed.success) return parsed.data;
     const faults = parsed.error.issues.map((issue) => `${issue.path.join(".")}: ${issue.message}`);
-    throw new VarveError("bad_source", faults.join("; "), "See `varve help` for what a source may have.");
+    throw new VarveError(
+      "bad_source",
+      faults.join("; "),
+      "See `varve sources --help` for what a source may have.",
+    );
   }
   if (before === null) {
     throw new VarveError(
@@ -80,7 +84,7 @@ function parseRecord(id: string, text: string | null): SourceRecord | null {
 }
 
 /** 160 bits. */
-export function newWriteKey(): string {
+function newWriteKey(): string {
   const bytes = crypto.getRandomValues(new Uint8Array(20));
   return `wk_${Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("")}`;
 }

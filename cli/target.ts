@@ -43,7 +43,7 @@ export function openTargetStore(environment: Environment): OpenStore {
 }
 
 /** What a data file's path is relative to, for programs that read it themselves. */
-export function targetRoot(environment: Environment): string {
+function targetRoot(environment: Environment): string {
   const address = environment["VARVE_CHANGELOG"] ?? "";
   if (address.startsWith("file:")) return directoryOf(address).replace(/\/+$/, "");
   return parseEnvironment(CHANGELOG_ENV, environment).VARVE_CHANGELOG.address.replace(/\/+$/, "");

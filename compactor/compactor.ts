@@ -8,7 +8,7 @@
  * flush.
  */
 import type { Clock } from "../shared/clock.ts";
-import { describeError, VarveError } from "../shared/errors.ts";
+import { errorFields, VarveError } from "../shared/errors.ts";
 import { commitKey } from "../shared/keys.ts";
 import { assertSound, loadSnapshot, readCommit } from "../shared/log.ts";
 import type { Position } from "../shared/position.ts";
@@ -351,7 +351,7 @@ async function discover(deps: CompactorDeps, snapshot: Snapshot, signal: AbortSi
       discoveredMs: beganMs,
     };
   } catch (error) {
-    log.warn("shard discovery failed", { why: describeError(error) });
+    log.warn("shard discovery failed", errorFields(error));
     return NOTHING_FOUND;
   }
 }
@@ -376,7 +376,7 @@ async function quietly(log: CompactorLog, what: string, work: () => Promise<unkn
   try {
     await work();
   } catch (error) {
-    log.warn(`${what} failed`, { why: describeError(error) });
+    log.warn(`${what} failed`, errorFields(error));
   }
 }
 

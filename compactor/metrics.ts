@@ -105,6 +105,9 @@ export function openPrometheusMetrics(nowMs: () => number, staleMs: number): Pro
     "call",
   ]);
 
+  // Until the log is known they have no value: a 0 would be a lie.
+  for (const unknown of [gaps, version, lag, iteratorAge, openShards]) unknown.remove();
+
   const collect = (): void => {
     const seconds = Math.max(1, (nowMs() - startedMs) / 1000);
     for (const [call, times] of calls) monthly.set({ call }, (times * PRICE[call] * MONTH_S) / seconds);

@@ -1,6 +1,6 @@
 /** How long a compactor goes on trying: without end while it runs, for a drain time once it is told to stop. */
 import type { Clock } from "../shared/clock.ts";
-import { describeError, VarveError } from "../shared/errors.ts";
+import { errorFields, VarveError } from "../shared/errors.ts";
 
 export type CompactorLog = {
   readonly info: (what: string, fields: Record<string, unknown>) => void;
@@ -46,7 +46,7 @@ export function openPatience(clock: Clock, log: CompactorLog, stopping: AbortSig
           if (giveUp.aborted) return null;
           if (!isPassing(error)) throw error;
           const ms = Math.min(RETRY_MAX_MS, 200 * 2 ** Math.min(faults, 8)) * (0.5 + clock.random() / 2);
-          log.warn(`${what} failed; trying again in ${Math.round(ms)} ms`, { why: describeError(error) });
+          log.warn(`${what} failed; trying again in ${Math.round(ms)} ms`, errorFields(error));
           await clock.sleep(ms, giveUp);
         }
       }

@@ -23,7 +23,7 @@ export type UpkeepDeps = {
 
 const CLEAN_EVERY_MS = 3_600_000;
 /** Files in no commit: a commit may still be on its way that names them. */
-export const ORPHAN_AGE_MS = 7 * 86_400_000;
+const ORPHAN_AGE_MS = 7 * 86_400_000;
 
 export function openUpkeep(deps: UpkeepDeps): Upkeep {
   const { store, clock, log } = deps;

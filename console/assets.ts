@@ -41,7 +41,7 @@ export function readAssets(): ReadonlyMap<string, Asset> {
   return new Map(files.map(([path, file]) => [path, assetOf(readFileSync(file), path)]));
 }
 
-export function assetOf(body: Buffer, path: string): Asset {
+function assetOf(body: Buffer, path: string): Asset {
   return {
     body,
     type: TYPES[path.split(".").at(-1) ?? ""] ?? "application/octet-stream",

@@ -8,7 +8,8 @@ for (const name of ["SIGINT", "SIGTERM"] as const) process.on(name, () => stoppi
 try {
   await compactorMain(process.env, stopping.signal);
 } catch (error) {
-  console.error(`varve: ${describeError(error)}`);
+  const code = error instanceof VarveError ? `${error.code}: ` : "";
+  console.error(`varve: ${code}${describeError(error)}`);
   if (!(error instanceof VarveError) && error instanceof Error) console.error(error.stack);
   process.exitCode = 1;
 }

@@ -1,5 +1,5 @@
 /**
- * The depth of the edge's two queues, for Prometheus: `node deploy/queue-exporter.ts`, then scrape /metrics.
+ * The depth of the edge's two queues, for Prometheus: `npx node deploy/queue-exporter.ts`, then scrape /metrics.
  * Cloudflare averages a queue's backlog by the minute: https://developers.cloudflare.com/queues/observability/metrics/
  */
 import { createServer } from "node:http";
@@ -46,7 +46,7 @@ const LOOK_BACK_MS = 15 * 60_000;
 const TIMEOUT_MS = 10_000;
 
 /** The newest average. A queue that nothing was sent to for a while has no figures: it is empty. */
-export async function readBacklog(config: Config, queue: string, nowMs: number): Promise<Backlog> {
+async function readBacklog(config: Config, queue: string, nowMs: number): Promise<Backlog> {
   const answer = await fetch(config.CLOUDFLARE_GRAPHQL, {
     method: "POST",
     headers: {
@@ -94,7 +94,11 @@ export function queueMetrics(spill: Backlog | null, dead: Backlog | null): strin
 }
 
 export function serveQueueMetrics(environment: Readonly<Record<string, string | undefined>>) {
-  const config = parseEnvironment(ENV, environment);
+  const config = parseEnvironment(
+    ENV,
+    environment,
+    "docs/deploy.md tells what each is, and where to find it.",
+  );
   const read = (queue: string): Promise<Backlog | null> =>
     readBacklog(config, queue, Date.now()).catch((error: unknown) => {
       console.error(`queue-exporter: ${describeError(error)}`);

@@ -67,8 +67,7 @@ const badSignature = (check: Exclude<SignatureCheck, "valid">): Refused =>
   );
 
 /** The secret's name: HMAC_ and the source's id in capitals, `-` as `_`. */
-export const signingSecretName = (sourceId: string): string =>
-  `HMAC_${sourceId.toUpperCase().replaceAll("-", "_")}`;
+const signingSecretName = (sourceId: string): string => `HMAC_${sourceId.toUpperCase().replaceAll("-", "_")}`;
 
 async function signatureFault(
   request: Request,

@@ -86,7 +86,7 @@ export function createSourceCache(): SourceCache {
   return { find };
 }
 
-export function parseSource(text: string | null): SourceLookup {
+function parseSource(text: string | null): SourceLookup {
   if (text === null) return { kind: "unknown" };
   try {
     const source = SOURCE.parse(JSON.parse(text));

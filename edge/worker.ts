@@ -94,7 +94,7 @@ function addCalls(app: App, clock: Clock): void {
   }
 }
 
-export function createApp(clock: Clock): App {
+function createApp(clock: Clock): App {
   const app: App = new Hono<{ Bindings: Bindings }>({ strict: false });
   app.options("*", (c) => answerPreflight(c.req.raw));
   addCalls(app, clock);

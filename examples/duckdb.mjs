@@ -1,4 +1,5 @@
-// What changed since T, and the state now, with DuckDB over the files that `varve files --json` lists.
+// What changed since T, and the state now, with DuckDB over the files that `varve files --json` lists: those of a
+// changelog in a directory (VARVE_CHANGELOG=file:///directory), or in S3, see below.
 //
 //     varve files --json > files.json
 //     node examples/duckdb.mjs files.json 2026-11-23T09:00:00Z

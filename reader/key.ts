@@ -19,7 +19,7 @@ export type KeyLike = string | { readonly source: string; readonly collection: s
 const FIRST_FILES = 4;
 
 /** What rows of the key have in common. Throws `bad_key`. */
-export function filterOfKey(key: KeyLike): Filter {
+function filterOfKey(key: KeyLike): Filter {
   if (typeof key !== "string") return { source: key.source, collection: key.collection, id: key.id };
   const json = key.startsWith("{") ? key : `{"pk":${JSON.stringify(key)}}`;
   const pk = pkOf(json);

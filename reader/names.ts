@@ -52,7 +52,7 @@ export function nearest(name: string, among: Iterable<string>): string[] {
 }
 
 /** Levenshtein: insertions, deletions and replacements of a letter. */
-export function editDistance(a: string, b: string): number {
+function editDistance(a: string, b: string): number {
   let above = Array.from({ length: b.length + 1 }, (_, index) => index);
   for (let row = 1; row <= a.length; row += 1) {
     const current = [row];

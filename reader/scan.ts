@@ -90,7 +90,7 @@ export type Question = {
   readonly columns: readonly Column[];
 };
 
-export function whereSql(range: TimeRange | null, filter: Filter): string {
+function whereSql(range: TimeRange | null, filter: Filter): string {
   const asked = FILTER_COLUMNS.flatMap((column) => {
     const wanted = filter[column];
     return wanted === undefined ? [] : [`${column} = ${sqlText(wanted)}`];

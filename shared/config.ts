@@ -82,7 +82,6 @@ const COMPACTOR_ENV = z.object({
   VARVE_FLUSH_BYTES: BYTES.default(64 * 1024 ** 2),
   /** How long nothing may happen before the watermark is committed on its own. */
   VARVE_HEARTBEAT: DURATION.optional(),
-  /** Between two GetRecords calls on a shard that has little new: shortest and longest. By default they follow the flush. */
   /** This worker's name among those of the table. One that starts again under its name need not wait until its former self is taken for dead. By default one never used before. */
   VARVE_WORKER: z
     .string()
@@ -103,6 +102,7 @@ const COMPACTOR_ENV = z.object({
   VARVE_LOG_RETENTION: DURATION.default(2 * 86_400_000),
   /** Where /metrics and /healthz are served, `port` or `host:port`; by default not at all. */
   VARVE_METRICS: LISTEN.optional(),
+  /** Between two GetRecords calls on a shard that has little new: shortest and longest. By default they follow the flush. */
   VARVE_POLL_MIN: DURATION.optional(),
   VARVE_POLL_MAX: DURATION.optional(),
 });
@@ -125,25 +125,25 @@ export const threadsOf = ({ VARVE_THREADS, VARVE_MEMORY }: CompactorConfig, core
   VARVE_THREADS ??
   between(1, 1 + Math.floor((VARVE_MEMORY - ONE_THREAD_BYTES) / THREAD_BYTES), Math.min(cores, THREADS_MAX));
 
-/** Poll delays, ms: between an eighth and a half of the flush interval unless they are set. */
+/** Poll delays, ms: an eighth of the flush interval (100 to 1,000) and half of it (100 to 60,000) unless they are set. */
 export const pollDelays = (config: CompactorConfig): { readonly minMs: number; readonly maxMs: number } => ({
   minMs: config.VARVE_POLL_MIN ?? between(100, config.VARVE_FLUSH / 8, 1000),
   maxMs: config.VARVE_POLL_MAX ?? between(100, config.VARVE_FLUSH / 2, 60_000),
 });
 
-/** Parses `environment` by `schema`; every wrong variable is named in one error. */
+const WHERE_TO_LOOK =
+  "Set these environment variables, or run `npm start` for a whole system on this machine. README.md lists them all.";
+
+/** Parses `environment` by `schema`; every wrong variable is named in one error, with `fix`. */
 export function parseEnvironment<T>(
   schema: z.ZodType<T>,
   environment: Readonly<Record<string, string | undefined>>,
+  fix = WHERE_TO_LOOK,
 ): T {
   const parsed = schema.safeParse(environment);
   if (parsed.success) return parsed.data;
   const lines = parsed.error.issues.map((issue) => `${issue.path.join(".")} ${issue.message}`);
-  throw new VarveError(
-    "bad_configuration",
-    `the configuration is not usable: ${lines.join("; ")}.`,
-    "Set these environment variables, or run `npm start` for a whole system on this machine. README.md lists them all.",
-  );
+  throw new VarveError("bad_configuration", `the configuration is not usable: ${lines.join("; ")}.`, fix);
 }
 
 export const parseCompactorConfig = (

@@ -19,3 +19,9 @@ export function describeError(error: unknown): string {
   if (error instanceof VarveError) return `${error.message}\n  ${error.fix}`;
   return error instanceof Error ? error.message : String(error);
 }
+
+/** The same for a log, with the code to look for where there is one. */
+export const errorFields = (error: unknown): { readonly why: string; readonly code?: string } =>
+  error instanceof VarveError
+    ? { code: error.code, why: describeError(error) }
+    : { why: describeError(error) };

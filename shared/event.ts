@@ -26,7 +26,7 @@ export const EVENT_LIMITS = {
   idMax: 500,
 } as const;
 
-export const COLLECTIONS: Readonly<Record<EventType, string>> = {
+const COLLECTIONS: Readonly<Record<EventType, string>> = {
   track: "tracks",
   identify: "identifies",
   page: "pages",
@@ -157,7 +157,7 @@ const rejected = (code: string, message: string): EventResult => ({
   reason: { code, message },
 });
 
-export function isEventType(value: unknown): value is EventType {
+function isEventType(value: unknown): value is EventType {
   return (EVENT_TYPES as readonly unknown[]).includes(value);
 }
 

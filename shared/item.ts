@@ -11,7 +11,7 @@ import * as z from "zod";
 import { isRawNumber } from "./json.ts";
 import type { JsonObject } from "./json.ts";
 
-export const ITEM_KINDS = ["event", "object", "rejected"] as const;
+const ITEM_KINDS = ["event", "object", "rejected"] as const;
 export type ItemKind = (typeof ITEM_KINDS)[number];
 
 /** A value in DynamoDB JSON. */

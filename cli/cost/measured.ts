@@ -31,7 +31,7 @@ export async function measure(store: ObjectStore, environment: Environment): Pro
     throw new VarveError(
       "nothing_measured",
       "the log holds no changes to measure.",
-      "Send some events, wait for two commits, and ask again; or give the numbers yourself (varve help).",
+      "Send some events, wait for two commits, and ask again; or give the numbers yourself (`varve cost --help`).",
     );
   }
   const table = await tableSize(environment);

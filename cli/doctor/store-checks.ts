@@ -7,7 +7,7 @@ import type { Check } from "./check.ts";
 import { fail, ok, skipped, warn } from "./check.ts";
 
 /** The template's lifecycle deletes what is left here. */
-export const SCRATCH_DIR = "_scratch/";
+const SCRATCH_DIR = "_scratch/";
 const RACERS = 8;
 
 export type StoreChecksDeps = {

@@ -43,7 +43,7 @@ type Case = {
 type CaseLine = { readonly what: string; readonly formula: string; readonly usd: number };
 type Store = { readonly id: StoreId; readonly name: string; readonly lines: (c: Case) => CaseLine[] };
 
-export const HOURS_A_MONTH = 730;
+const HOURS_A_MONTH = 730;
 const SECONDS_A_MONTH = HOURS_A_MONTH * 3600;
 const SECONDS_A_DAY = 86_400;
 

@@ -1,5 +1,5 @@
 /** The alerts and the dashboard: that every metric they ask for is one that is served, and every alert has its page. */
-import { readFileSync } from "node:fs";
+import { readFileSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { parse } from "yaml";
@@ -67,6 +67,19 @@ test("lag, gaps, conflicts, rejected rate, spill depth, dead letters and iterato
     expect([...watched]).toContain(`varve_${name}`);
 });
 
+test("what the log says is not shown before the log is known", async () => {
+  const text = await openPrometheusMetrics(() => 0, 1).text();
+  expect(text).toMatch(/^varve_commits_total 0$/m);
+  for (const name of ["gaps_total", "version", "watermark_lag_seconds", "iterator_age_seconds", "shards"])
+    expect(text).not.toMatch(new RegExp(`^varve_${name} `, "m"));
+});
+
+test("a process holds bytes in each of its lanes, and no merge is counted before the first", () => {
+  const of = (alert: string): string => RULES.find((rule) => rule.alert === alert)?.expr ?? "";
+  expect(of("VarveBufferFull")).toContain("sum by (instance) (varve_buffer_bytes)");
+  expect(of("VarveMergesStopped")).toContain("or vector(0)");
+});
+
 test("expressions are balanced, and what only grows is never shown as it stands", () => {
   for (const expression of EXPRESSIONS) {
     for (const [open, close] of [
@@ -76,7 +89,7 @@ test("expressions are balanced, and what only grows is never shown as it stands"
     ] as const)
       expect(expression.split(open).length).toBe(expression.split(close).length);
     // Two are gauges: their names were chosen for those who read them.
-    const counters = expression.match(/(?<!(?:rate|increase|delta)\()varve_\w+_total/g) ?? [];
+    const counters = expression.match(/(?<!(?:rate|increase|absent)\()varve_\w+_total/g) ?? [];
     expect(counters.filter((name) => name !== "varve_gaps_total")).toEqual([]);
   }
 });
@@ -94,6 +107,22 @@ test.each(RULES)("$alert says what it is, and links its page", ({ labels, annota
 test("every page is of an alert", () => {
   const linked = new Set(RULES.map(({ annotations }) => annotations.runbook_url.split("#")[1]));
   expect([...anchors].filter((anchor) => !linked.has(anchor))).toEqual([]);
+});
+
+test("the codes that the pages have one look for stand in the code", () => {
+  const sources = ["shared", "compactor"].flatMap((part) =>
+    readdirSync(join(ROOT, part), { recursive: true, encoding: "utf8" })
+      .filter((name) => name.endsWith(".ts"))
+      .map((name) => readFileSync(join(ROOT, part, name), "utf8")),
+  );
+  const page = readFileSync(join(ROOT, "docs/alerts.md"), "utf8");
+  const codes = [...page.matchAll(/`([a-z]+_[a-z]+)`/g)].map(([, code = ""]) => code);
+  expect(codes).toContain("unsound_merge");
+  for (const code of codes.filter((one) => !one.startsWith("varve_")))
+    expect(
+      sources.some((text) => text.includes(`"${code}"`)),
+      code,
+    ).toBe(true);
 });
 
 describe("the dashboard", () => {

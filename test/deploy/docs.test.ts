@@ -15,6 +15,7 @@ const PAGES = [
   "README.md",
   "CONTRIBUTING.md",
   "CHANGELOG.md",
+  "PROTOCOL.md",
   ...readdirSync(join(ROOT, "docs")).map((name) => `docs/${name}`),
 ].filter((name) => name.endsWith(".md"));
 const read = (page: string): string => readFileSync(join(ROOT, page), "utf8");
@@ -51,6 +52,20 @@ test("the files that the pages name are there", () => {
       expect(existsSync(join(ROOT, path)), `${page} names ${path}`).toBe(true);
 });
 
+test("the variables that the pages and deploy/ name are ones that are read", () => {
+  const config = read("shared/config.ts");
+  const deployed = readdirSync(join(ROOT, "deploy"), { recursive: true, encoding: "utf8" })
+    .map((name) => `deploy/${name}`)
+    .filter((name) => /\.(?:ya?ml|ts|json)$|Dockerfile$/.test(name));
+  for (const page of [...PAGES, ...deployed])
+    for (const [name] of read(page).matchAll(/\bVARVE_[A-Z_]+\b/g))
+      expect(config, `${page} names ${name}`).toContain(`${name}: `);
+});
+
+test("no page has the reader run TypeScript by a node of his own, which may be too old for it", () => {
+  for (const page of PAGES) expect(read(page), page).not.toMatch(/(?:^|[^/x] |`)node [\w/.-]+\.ts\b/m);
+});
+
 const shell = (page: string): string[] =>
   [...read(page).matchAll(/```sh\n([^]*?)```/g)].map(([, code = ""]) => code.replaceAll("\\\n", " "));
 
@@ -76,7 +91,7 @@ test("every command and option in the pages is one that there is", () => {
       if (options.length === 0 && command === undefined) continue;
       expect(command?.name, `${page}: varve ${line}`).toBe(name);
       for (const option of options)
-        expect(Object.keys(command?.options ?? {}), `${page}: varve ${line}`).toContain(option);
+        expect(["help", ...Object.keys(command?.options ?? {})], `${page}: varve ${line}`).toContain(option);
     }
 });
 

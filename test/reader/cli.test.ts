@@ -113,6 +113,8 @@ describe("changes", () => {
     expect(cut.stderr).toContain("next: --since 2026-11-20T12:00:03.000Z");
     const early = await varve(...SINCE, "--json", "--limit", "1");
     expect(early.stderr).toContain("next: --since 2026-11-20T12:00:00.000Z");
+    expect(early.stderr).toContain("take a greater --limit");
+    expect(cut.stderr).not.toContain("take a greater --limit");
     const whole = await varve(...SINCE, "--json", "--limit", "5");
     expect(whole.stderr).toContain("5 rows in");
   });

@@ -38,7 +38,7 @@ export type ScenarioClock = Clock & {
   readonly skip: (ms: number) => void;
 };
 
-export function fastClock(speed: number): ScenarioClock {
+function fastClock(speed: number): ScenarioClock {
   const startMs = Date.now();
   const beganMs = performance.now();
   let skippedMs = 0;
