@@ -143,7 +143,7 @@ export async function layDown(store: ObjectStore, startMs: number): Promise<Laid
       for (const [start, group] of Map.groupBy(whole, ({ changedMs }) => windowStartMs(0, changedMs))) {
         const stage = await writer.stage();
         for (const row of group) stage.add(row);
-        const { bytes, ...file } = await stage.write(start, start + LEVEL_MS[0], []);
+        const { bytes, ...file } = await stage.write(start, start + LEVEL_MS[0]);
         await stage.close();
         const least = group.reduce((ms, { changedMs }) => Math.min(ms, changedMs), Infinity);
         uploaded.push(await upload(bytes, least, file));

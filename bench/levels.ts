@@ -85,7 +85,7 @@ async function simulate({ flushMs, spanMs, rowsASecond }: Run) {
         seen.add(row.key);
       }
       const start = windowStartMs(0, atMs);
-      const { bytes, ...file } = await stage.write(start, start + LEVEL_MS[0], []);
+      const { bytes, ...file } = await stage.write(start, start + LEVEL_MS[0]);
       await stage.close();
       const path = flushKey(start, crypto.randomUUID());
       await store.put(path, bytes, { kind: "always" });

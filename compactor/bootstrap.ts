@@ -233,7 +233,7 @@ function add(
 
 async function upload(deps: BootstrapDeps, stage: Stage, heldMs: number): Promise<UploadedFile> {
   const start = windowStartMs(LEVEL, heldMs + 1);
-  const { bytes, ...file } = await stage.write(start, start + LEVEL_MS[LEVEL], []);
+  const { bytes, ...file } = await stage.write(start, start + LEVEL_MS[LEVEL]);
   const path = dataKey(LEVEL, start, deps.clock.uuid());
   const put = await deps.store.put(path, bytes, { kind: "always" });
   if (put.kind !== "stored")

@@ -1,10 +1,10 @@
 /**
  * The window buffer: what was read but not yet committed, with how far each shard was read. The rows themselves
- * are in the stage; here stands which of them is the last of its key and window.
+ * are in the stage; here stands which windows they are of.
  *
  * Laws
- * - Pages of one shard are added in their order, a child's only after all of its parent's: so the row added
- *   last is the key's last change.
+ * - Pages of one shard are added in their order, a child's only after all of its parent's: so the row the stage
+ *   took in last is the key's last change.
  * - A batch's `from` is where its first page began, and so where the batch before it ended.
  */
 import type { Gap } from "../shared/snapshot.ts";
@@ -28,9 +28,7 @@ export type Batch = {
   /** Holds the rows. The batch's taker closes it. */
   readonly stage: Stage;
   /** By window start. */
-  readonly windows: ReadonlyMap<number, { readonly minChangedMs: number }>;
-  /** Numbers of the staged rows that a later one of the same key and window stands for. */
-  readonly superseded: readonly number[];
+  readonly windows: ReadonlyMap<number, Readonly<Window>>;
   readonly positions: ReadonlyMap<string, Position>;
   readonly gaps: readonly Gap[];
   readonly records: number;
@@ -39,18 +37,11 @@ export type Batch = {
   readonly bytes: number;
 };
 
-type Window = {
-  minChangedMs: number;
-  /** By key, the number of its last row. */
-  readonly last: Map<string, number>;
-  /** By key, what its last row stands for, where that is more than one change. */
-  readonly changes: Map<string, number>;
-};
+type Window = { minChangedMs: number };
 
 export class WindowBuffer {
   #stage: Stage;
   #windows = new Map<number, Window>();
-  #superseded: number[] = [];
   #positions = new Map<string, Position>();
   #gaps: Gap[] = [];
   #records = 0;
@@ -88,15 +79,9 @@ export class WindowBuffer {
 
   add(page: ShardPage, nowMs: number): void {
     for (const row of page.rows) {
-      const window = this.#window(row.changedMs);
+      this.#reach(row.changedMs);
       if (row.kind === "rejected") this.#rejectedRows += 1;
-      const before = window.last.get(row.key);
-      if (before !== undefined) {
-        this.#superseded.push(before);
-        row.changes += window.changes.get(row.key) ?? 1;
-        window.changes.set(row.key, row.changes);
-      }
-      window.last.set(row.key, this.#stage.add(row));
+      this.#stage.add(row);
     }
     if (page.rows.length > 0) this.#firstRowAtMs ??= nowMs;
     if (page.gap !== undefined) this.#gaps.push(page.gap);
@@ -109,13 +94,11 @@ export class WindowBuffer {
     );
   }
 
-  #window(changedMs: number): Window {
+  #reach(changedMs: number): void {
     const start = windowStartMs(0, changedMs);
-    let window = this.#windows.get(start);
-    if (window === undefined)
-      this.#windows.set(start, (window = { minChangedMs: changedMs, last: new Map(), changes: new Map() }));
+    const window = this.#windows.get(start);
+    if (window === undefined) this.#windows.set(start, { minChangedMs: changedMs });
     else if (changedMs < window.minChangedMs) window.minChangedMs = changedMs;
-    return window;
   }
 
   /**
@@ -126,7 +109,6 @@ export class WindowBuffer {
     const batch: Batch = {
       stage: this.#stage,
       windows: this.#windows,
-      superseded: this.#superseded,
       positions: this.#positions,
       gaps: this.#gaps,
       records: this.#records,
@@ -135,7 +117,6 @@ export class WindowBuffer {
     };
     this.#stage = next;
     this.#windows = new Map();
-    this.#superseded = [];
     this.#positions = new Map();
     this.#gaps = [];
     this.#records = 0;

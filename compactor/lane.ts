@@ -164,7 +164,7 @@ async function writeFiles(deps: LaneDeps, batch: Batch): Promise<UploadedFile[] 
   const files: UploadedFile[] = [];
   for (const [windowStartMs, { minChangedMs }] of batch.windows) {
     const endMs = windowStartMs + LEVEL_MS[0];
-    const { bytes, ...file } = await batch.stage.write(windowStartMs, endMs, batch.superseded);
+    const { bytes, ...file } = await batch.stage.write(windowStartMs, endMs);
     const path = flushKey(windowStartMs, deps.clock.uuid());
     const stored = await deps.patience.persist(`uploading ${path}`, async () => {
       const put = await deps.store.put(path, bytes, { kind: "always" }, deps.patience.giveUp);

@@ -4,8 +4,9 @@
  * set checksum come out of the same engine.
  *
  * A flush is about one row group, so there is nothing inside it that an order could prune: its rows stand as they
- * came, at zstd's cheapest level, for the minutes until its window is merged. What the rows of a shard share goes
- * into DuckDB once, as a family: handing a value over costs as much as writing it to the file.
+ * came, at zstd's cheapest level, for the minutes until its window is merged. What many rows share goes into DuckDB
+ * once, as a family: handing a value over costs as much as writing it to the file. Which row is the last of its key
+ * is asked of DuckDB too, for a tenth of what a map of all keys costs here.
  */
 import { createHash } from "node:crypto";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
@@ -14,7 +15,7 @@ import { join } from "node:path";
 import type { DuckDBAppender, DuckDBConnection } from "@duckdb/node-api";
 import { openDuckDB, sqlText } from "../shared/duckdb.ts";
 import type { Row } from "../shared/row.ts";
-import { sequenceColumn } from "../shared/sequence.ts";
+import { SEQUENCE_DIGITS_MAX } from "../shared/sequence.ts";
 import { SETSUM_DIGEST_SQL, SETSUM_HALVES_SQL, setsumFromHalves } from "../shared/setsum.ts";
 import type { Totals } from "../shared/snapshot.ts";
 
@@ -30,13 +31,12 @@ export type ParquetFile = {
 
 /** Rows on their way into files: those of one batch. */
 export type Stage = {
-  /** Takes a row in, and gives its number. */
-  readonly add: (row: Row) => number;
+  readonly add: (row: Row) => void;
   /**
-   * The file of the rows with `changedMs` in [startMs, endMs), less those whose numbers are in `superseded`.
-   * One call at a time, and none of `add` after the first.
+   * The file of the rows with `changedMs` in [startMs, endMs): of each key the one added last, for the `changes`
+   * of all. One call at a time, and none of `add` after the first.
    */
-  readonly write: (startMs: number, endMs: number, superseded: readonly number[]) => Promise<ParquetFile>;
+  readonly write: (startMs: number, endMs: number) => Promise<ParquetFile>;
   readonly close: () => Promise<void>;
 };
 
@@ -45,11 +45,14 @@ export type ParquetWriter = {
   readonly close: () => Promise<void>;
 };
 
-const STAGE = `(family INTEGER, changed_ms BIGINT, key VARCHAR, seq VARCHAR, changes INTEGER, source VARCHAR, collection VARCHAR,
-  id VARCHAR, user_id VARCHAR, anonymous_id VARCHAR, event VARCHAR, event_ms BIGINT, image VARCHAR)`;
+const STAGE = `(family INTEGER, changed_ms BIGINT, key VARCHAR, seq VARCHAR, id VARCHAR, user_id VARCHAR, anonymous_id VARCHAR,
+  event_ms BIGINT, image VARCHAR)`;
 
-const FILE_COLUMNS = `make_timestamptz(changed_ms * 1000) AS changed_at, changed_ms, op, key, seq, shard, changes::BIGINT AS changes,
-  kind, source, collection, id, user_id, anonymous_id, event,
+const FAMILIES = `(family INTEGER, shard VARCHAR, op VARCHAR, kind VARCHAR, changes INTEGER, source VARCHAR, collection VARCHAR,
+  event VARCHAR)`;
+
+const FILE_COLUMNS = `make_timestamptz(changed_ms * 1000) AS changed_at, changed_ms, op, key, lpad(seq, ${SEQUENCE_DIGITS_MAX}, '0') AS seq,
+  shard, coalesce(repeated.changes, families.changes)::BIGINT AS changes, kind, source, collection, id, user_id, anonymous_id, event,
   CASE WHEN event_ms BETWEEN -62135596800000 AND 253402300799999 THEN make_timestamptz(event_ms * 1000) END AS event_at, image`;
 
 /** Columns whose least and greatest values stand in the log, so that readers can pass over files. */
@@ -75,47 +78,34 @@ export async function openParquetWriter(memoryMaxMB: number): Promise<ParquetWri
 async function openStage(connection: DuckDBConnection, name: string, prefix: string): Promise<Stage> {
   await connection.run(`CREATE TABLE ${name} ${STAGE}`);
   const appender = await connection.createAppender(name);
-  const families: Row[] = [];
-  let family = 0;
-  let count = 0;
+  const families = openFamilies();
   let sealed = false;
 
-  const seal = async (superseded: readonly number[]): Promise<void> => {
+  const seal = async (): Promise<void> => {
     if (sealed) return;
     sealed = true;
     appender.closeSync();
-    await connection.run(
-      `CREATE TEMP TABLE families (family INTEGER, shard VARCHAR, op VARCHAR, kind VARCHAR); CREATE TEMP TABLE superseded (number BIGINT)`,
-    );
-    await appendFamilies(connection, families);
-    const numbers = await connection.createAppender("superseded");
-    for (const number of superseded) {
-      numbers.appendDouble(number);
-      numbers.endRow();
-    }
-    numbers.closeSync();
+    await connection.run(`CREATE TEMP TABLE families ${FAMILIES}`);
+    await appendFamilies(connection, families.all);
   };
 
   return {
-    add: (row) => {
-      const last = families[family];
-      if (last === undefined || !sameFamily(last, row)) {
-        const known = families.findIndex((one) => sameFamily(one, row));
-        family = known === -1 ? families.push({ ...row, image: null }) - 1 : known;
-      }
-      appendRow(appender, family, row);
-      count += 1;
-      return count - 1;
-    },
+    add: (row) => appendRow(appender, families.of(row), row),
 
-    write: async (startMs, endMs, superseded) => {
-      await seal(superseded);
+    write: async (startMs, endMs) => {
+      await seal();
       // A name for each window: DuckDB remembers what it has read under a name.
       const path = `${prefix}-${startMs}.parquet`;
+      const rows = `${name} JOIN families USING (family)`;
+      const isIn = `changed_ms >= ${startMs} AND changed_ms < ${endMs}`;
       // In a table that was only appended to, rowid counts the rows from 0.
-      const last = superseded.length === 0 ? "" : `AND ${name}.rowid NOT IN (SELECT number FROM superseded)`;
       await connection.run(
-        `COPY (SELECT ${FILE_COLUMNS} FROM ${name} JOIN families USING (family) WHERE changed_ms >= ${startMs} AND changed_ms < ${endMs} ${last})
+        `CREATE OR REPLACE TEMP TABLE repeated AS SELECT key, max(${name}.rowid) AS last, sum(changes) AS changes
+         FROM ${rows} WHERE ${isIn} GROUP BY key HAVING count(*) > 1`,
+      );
+      await connection.run(
+        `COPY (SELECT ${FILE_COLUMNS} FROM ${rows} LEFT JOIN repeated USING (key)
+         WHERE ${isIn} AND (last IS NULL OR last = ${name}.rowid))
          TO ${sqlText(path)} (FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1)`,
       );
       const summary = await summarize(connection, `read_parquet(${sqlText(path)})`);
@@ -152,32 +142,66 @@ export async function summarize(
   };
 }
 
-async function appendFamilies(connection: DuckDBConnection, families: readonly Row[]): Promise<void> {
+type Family = Pick<Row, "shard" | "op" | "kind" | "changes" | "source" | "collection" | "event">;
+type Families = {
+  /** The number of the row's family. */
+  readonly of: (row: Row) => number;
+  /** By number. */
+  readonly all: readonly Family[];
+};
+
+/** Keyed by value after value: text that holds them all would have to be made and hashed for each row. */
+type Branch<Leaf> = Map<string | number | null, Leaf>;
+
+function openFamilies(): Families {
+  const all: Family[] = [];
+  const kins: Branch<Branch<Branch<Branch<Branch<Branch<Branch<number>>>>>>> = new Map();
+  return {
+    all,
+    of: (row) => {
+      const { shard, op, kind, changes, source, collection, event } = row;
+      const ofKind = branch(branch(branch(branch(kins, shard), op), kind), changes);
+      const named = branch(branch(ofKind, source), collection);
+      let family = named.get(event);
+      if (family === undefined) {
+        family = all.push({ shard, op, kind, changes, source, collection, event }) - 1;
+        named.set(event, family);
+      }
+      return family;
+    },
+  };
+}
+
+function branch<Leaf>(from: Branch<Branch<Leaf>>, value: string | number | null): Branch<Leaf> {
+  let next = from.get(value);
+  if (next === undefined) from.set(value, (next = new Map()));
+  return next;
+}
+
+async function appendFamilies(connection: DuckDBConnection, families: readonly Family[]): Promise<void> {
   const appender = await connection.createAppender("families");
-  for (const [index, { shard, op, kind }] of families.entries()) {
+  for (const [index, { shard, op, kind, changes, source, collection, event }] of families.entries()) {
     appender.appendInteger(index);
     appender.appendVarchar(shard);
     appender.appendVarchar(op);
     appendText(appender, kind);
+    appender.appendInteger(changes);
+    appendText(appender, source);
+    appendText(appender, collection);
+    appendText(appender, event);
     appender.endRow();
   }
   appender.closeSync();
 }
 
-const sameFamily = (a: Row, b: Row): boolean => a.shard === b.shard && a.op === b.op && a.kind === b.kind;
-
 function appendRow(appender: DuckDBAppender, family: number, row: Row): void {
   appender.appendInteger(family);
   appender.appendDouble(row.changedMs);
   appender.appendVarchar(row.key);
-  appender.appendVarchar(sequenceColumn(row.seq));
-  appender.appendInteger(row.changes);
-  appendText(appender, row.source);
-  appendText(appender, row.collection);
+  appender.appendVarchar(row.seq);
   appendText(appender, row.id);
   appendText(appender, row.userId);
   appendText(appender, row.anonymousId);
-  appendText(appender, row.event);
   if (row.eventMs === null || !Number.isSafeInteger(row.eventMs)) appender.appendNull();
   else appender.appendDouble(row.eventMs);
   appendText(appender, row.image);

@@ -10,7 +10,7 @@ import {
   ListStreamsCommand,
 } from "@aws-sdk/client-dynamodb-streams";
 import { defaultProvider } from "@aws-sdk/credential-provider-node";
-import { AwsV4Signer } from "aws4fetch";
+import { createSigner } from "../shared/aws/sign.ts";
 import { VarveError } from "../shared/errors.ts";
 import type { StreamRecord } from "../shared/row.ts";
 import type { SequenceNumber } from "../shared/sequence.ts";
@@ -68,6 +68,8 @@ const RECORDS_MAX = 1000;
 const REQUEST_TIMEOUT_MS = 30_000;
 const CONNECTION_TIMEOUT_MS = 5_000;
 
+const encoder = new TextEncoder();
+
 const OUTCOME_OF: Readonly<Record<string, "expired" | "trimmed" | "gone">> = {
   ExpiredIteratorException: "expired",
   TrimmedDataAccessException: "trimmed",
@@ -87,9 +89,11 @@ export function openStreams(config: StreamsConfig): Streams {
     ...base,
     ...(streamsEndpoint === undefined ? {} : { endpoint: streamsEndpoint }),
   });
-  const url = streamsEndpoint ?? `https://streams.dynamodb.${config.region}.amazonaws.com/`;
+  const { host, href } = new URL(
+    streamsEndpoint ?? `https://streams.dynamodb.${config.region}.amazonaws.com/`,
+  );
   const post = openPost();
-  const signingKeys = new Map<string, ArrayBuffer>();
+  const sign = createSigner();
 
   return {
     describe: async (signal) => {
@@ -132,25 +136,18 @@ export function openStreams(config: StreamsConfig): Streams {
       const body = JSON.stringify({ ShardIterator: iterator, Limit: RECORDS_MAX });
       const timeout = AbortSignal.timeout(REQUEST_TIMEOUT_MS);
       try {
-        const { accessKeyId, secretAccessKey, sessionToken } = await credentials();
-        const signed = await new AwsV4Signer({
-          method: "POST",
-          url,
-          headers: {
-            "content-type": "application/x-amz-json-1.0",
-            "x-amz-target": "DynamoDBStreams_20120810.GetRecords",
-          },
-          body,
-          accessKeyId,
-          secretAccessKey,
-          ...(sessionToken === undefined ? {} : { sessionToken }),
-          service: "dynamodb",
+        const headers = await sign({
+          host,
           region: config.region,
-          cache: signingKeys,
-        }).sign();
+          service: "dynamodb",
+          target: "DynamoDBStreams_20120810.GetRecords",
+          body: encoder.encode(body),
+          credentials: await credentials(),
+          nowMs: Date.now(),
+        });
         const { status, text } = await post(
-          signed.url.href,
-          Object.fromEntries(signed.headers),
+          href,
+          headers,
           body,
           signal === undefined ? timeout : AbortSignal.any([signal, timeout]),
         );

@@ -24,7 +24,7 @@ export type Row = {
   readonly seq: SequenceNumber;
   readonly shard: string;
   /** How many changes the row stands for. */
-  changes: number;
+  readonly changes: number;
   readonly kind: string | null;
   readonly source: string | null;
   readonly collection: string | null;

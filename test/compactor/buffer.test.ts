@@ -26,7 +26,7 @@ const page = (
 async function rowsOf(batch: Batch): Promise<Row[]> {
   const rows: Row[] = [];
   for (const start of batch.windows.keys()) {
-    const { bytes } = await batch.stage.write(start, start + 5 * MINUTE, batch.superseded);
+    const { bytes } = await batch.stage.write(start, start + 5 * MINUTE);
     rows.push(...decodeRows(bytes));
   }
   return rows;

@@ -26,10 +26,10 @@ afterAll(async () => {
 
 const WINDOW_MS = 300_000;
 
-async function written(rows: readonly Row[], superseded: readonly number[] = []) {
+async function written(rows: readonly Row[]) {
   const stage = await writer.stage();
   for (const one of rows) stage.add(one);
-  const file = await stage.write(T0, T0 + WINDOW_MS, superseded);
+  const file = await stage.write(T0, T0 + WINDOW_MS);
   await stage.close();
   return file;
 }
@@ -98,22 +98,31 @@ test("the totals and statistics are those of the rows", async () => {
   });
 });
 
-test("a file holds the rows of its window, less those that are superseded", async () => {
+test("a file holds the rows of its window, the last of each key for the changes of all", async () => {
   const rows = [
     row({ seq: seq(1), key: "a" }),
-    row({ seq: seq(2), key: "a" }),
-    row({ seq: seq(3), key: "b", changedMs: T0 + WINDOW_MS }),
+    row({ seq: seq(2), key: "b" }),
+    row({ seq: seq(3), key: "a", op: "update", changes: 4 }),
+    row({ seq: seq(4), key: "a", op: "delete" }),
+    row({ seq: seq(5), key: "a", changedMs: T0 + WINDOW_MS }),
   ];
-  const file = await written(rows, [0]);
-  expect(file.totals.rows).toBe(1);
-  expect((await readBack(file.bytes)).map(({ seq: last }) => last)).toEqual(["2".padStart(40, "0")]);
+  const file = await written(rows);
+  expect(file.totals).toEqual({
+    rows: 2,
+    sum: setsumOfRows(rows.filter((_, index) => [1, 3].includes(index))),
+  });
+  expect(file.changes).toBe(7);
+  expect((await readBack(file.bytes)).map(({ seq: last, op, changes }) => [last, op, changes])).toEqual([
+    ["2".padStart(40, "0"), "insert", 1n],
+    ["4".padStart(40, "0"), "delete", 6n],
+  ]);
 });
 
 test("stages do not mix", async () => {
   const [one, two] = [await writer.stage(), await writer.stage()];
   one.add(row({ key: "one" }));
   two.add(row({ key: "two" }));
-  const files = [await two.write(T0, T0 + WINDOW_MS, []), await one.write(T0, T0 + WINDOW_MS, [])];
+  const files = [await two.write(T0, T0 + WINDOW_MS), await one.write(T0, T0 + WINDOW_MS)];
   for (const [index, { bytes }] of files.entries()) {
     expect((await readBack(bytes)).map(({ key }) => key)).toEqual([index === 0 ? "two" : "one"]);
   }

@@ -49,9 +49,9 @@ test("a file a window, with the last row of each key, whatever its text holds", 
     const { from: _, ...after } = position({ seq: seq(5) });
     const page = { shard: "s1", rows, records: 6, bytes: 600, position: { ...after, from: null } };
     buffer.add(page, T0);
-    const { stage, windows, superseded } = buffer.take(await parquet.stage());
+    const { stage, windows } = buffer.take(await parquet.stage());
     const files = [];
-    for (const start of windows.keys()) files.push(await stage.write(start, start + LEVEL_MS[0], superseded));
+    for (const start of windows.keys()) files.push(await stage.write(start, start + LEVEL_MS[0]));
     await stage.close();
     await buffer.close();
     const [first, second] = files;

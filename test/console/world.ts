@@ -299,7 +299,7 @@ async function realFlush(
   for (const [start, group] of Map.groupBy(rows, ({ changedMs }) => windowStartMs(0, changedMs))) {
     const stage = await writer.stage();
     for (const row of group) stage.add(row);
-    const { bytes, ...file } = await stage.write(start, start + LEVEL_MS[0], []);
+    const { bytes, ...file } = await stage.write(start, start + LEVEL_MS[0]);
     await stage.close();
     const path = flushKey(start, `w${(names += 1)}`);
     await store.put(path, bytes, { kind: "always" });

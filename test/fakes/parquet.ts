@@ -45,11 +45,16 @@ export function jsonStage(): Stage & { readonly rows: readonly Row[] } {
   const rows: Row[] = [];
   return {
     rows,
-    add: (row) => rows.push(row) - 1,
-    write: async (startMs, endMs, superseded) => {
-      const gone = new Set(superseded);
-      const isIn = ({ changedMs }: Row) => changedMs >= startMs && changedMs < endMs;
-      return encodeRows(rows.filter((row, number) => isIn(row) && !gone.has(number)));
+    add: (row) => void rows.push(row),
+    write: async (startMs, endMs) => {
+      const last = new Map<string, Row>();
+      for (const row of rows) {
+        if (row.changedMs < startMs || row.changedMs >= endMs) continue;
+        const changes = row.changes + (last.get(row.key)?.changes ?? 0);
+        last.delete(row.key);
+        last.set(row.key, { ...row, changes });
+      }
+      return encodeRows(last.values());
     },
     close: async () => {},
   };
