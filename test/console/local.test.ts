@@ -60,11 +60,28 @@ test("what is posted is seen: accepted, rejected with its reason, counted, and d
   await page.context().close();
 });
 
+const compactorPid = (): number =>
+  Number(
+    system.events.findLast(({ event, part }) => event === "started" && part === "compactor")?.["pid"] ??
+      system.running.processes["compactor"],
+  );
+
+function kill(pid: number): void {
+  try {
+    process.kill(pid, "SIGKILL");
+  } catch {
+    // It is away already.
+  }
+}
+
 test("while its process is away the page says so, and goes on when it is back", async () => {
   const { page } = await chromium.visit(system.running.console);
   await page.waitForSelector("#health[data-state=live]");
-  process.kill(system.running.processes["compactor"] ?? 0, "SIGKILL");
-  await page.waitForSelector("#problem:not([hidden])");
+  // It may be back before the page looks: it is killed until the page has seen it away.
+  await eventually("the page has a problem", async () => {
+    kill(compactorPid());
+    return page.isVisible("#problem");
+  });
   expect(await page.textContent("#problem")).toContain("does not answer");
   await eventually("it is told to have started again", () =>
     system.events.some((told) => told["event"] === "started" && told["part"] === "compactor"),
