@@ -140,7 +140,7 @@ async function runLanes(deps: CompactorDeps, opened: Snapshot, signal: AbortSign
       const batch = await lane.take(last || idle);
       if (batch !== null && (batch.positions.size > 0 || (index === 0 && membership.owns("heartbeat")))) {
         const outcome = await commitBatch(batch);
-        if (outcome === "outrun") rest();
+        if (outcome === "outrun") await quietly(deps.log, "resting", rest);
         if (outcome === "stale" || outcome === "outrun") await lane.reset();
       } else if (batch !== null) listingOwed = false;
       if (batch !== null) {
@@ -153,8 +153,8 @@ async function runLanes(deps: CompactorDeps, opened: Snapshot, signal: AbortSign
     }
   };
 
-  const rest = (): void => {
-    const ms = membership.rest();
+  const rest = async (): Promise<void> => {
+    const ms = await membership.rest(stopping.signal);
     if (ms === 0) return;
     deps.log.warn("others commit faster than this worker can: its shards go to them for a while", { ms });
   };

@@ -47,8 +47,8 @@ export type Membership = {
   /** Puts this worker's sign of life, and looks for the others'. */
   readonly beat: (signal: AbortSignal) => Promise<void>;
   readonly leave: (signal: AbortSignal) => Promise<void>;
-  /** Gives all it owns to the others for a while. How long, in ms; 0 when there are no others. */
-  readonly rest: () => number;
+  /** Gives all it owns to the others for a while. How long, in ms; 0 when there are no others, or it rests already. */
+  readonly rest: (signal: AbortSignal) => Promise<number>;
   /** Live workers, this one included. */
   readonly workers: () => readonly string[];
   readonly owns: (name: string) => boolean;
@@ -59,35 +59,36 @@ export function openMembership(store: ObjectStore, clock: Clock, id: string): Me
   let [restMs, restEndMs] = [0, 0];
   const awakeKey = workerKey(id);
   const restingKey = restingWorkerKey(id);
+  const beat = async (signal: AbortSignal): Promise<void> => {
+    const [key, other] = clock.nowMs() < restEndMs ? [restingKey, awakeKey] : [awakeKey, restingKey];
+    const body = new TextEncoder().encode(JSON.stringify({ beatMs: clock.nowMs() }));
+    await store.put(key, body, { kind: "always" }, signal);
+    const listed = await Array.fromAsync(store.list(WORKERS_DIR, undefined, signal));
+    const mine = listed.find((worker) => worker.key === key);
+    if (mine === undefined) return;
+    const silentMs = ({ modifiedMs }: ListedObject): number => mine.modifiedMs - modifiedMs;
+    live = listed
+      .filter((worker) => worker.key !== other && silentMs(worker) <= DEAD_AFTER_MS)
+      .flatMap((worker) => parseWorkerKey(worker.key) ?? []);
+    if (live.length === 0) restEndMs = 0;
+    for (const worker of listed) {
+      if (worker.key === other || silentMs(worker) > FORGET_AFTER_MS) await store.delete(worker.key, signal);
+    }
+  };
   return {
-    beat: async (signal) => {
-      const [key, other] = clock.nowMs() < restEndMs ? [restingKey, awakeKey] : [awakeKey, restingKey];
-      const body = new TextEncoder().encode(JSON.stringify({ beatMs: clock.nowMs() }));
-      await store.put(key, body, { kind: "always" }, signal);
-      const listed = await Array.fromAsync(store.list(WORKERS_DIR, undefined, signal));
-      const mine = listed.find((worker) => worker.key === key);
-      if (mine === undefined) return;
-      const silentMs = ({ modifiedMs }: ListedObject): number => mine.modifiedMs - modifiedMs;
-      live = listed
-        .filter((worker) => worker.key !== other && silentMs(worker) <= DEAD_AFTER_MS)
-        .flatMap((worker) => parseWorkerKey(worker.key) ?? []);
-      if (live.length === 0) restEndMs = 0;
-      for (const worker of listed) {
-        if (worker.key === other || silentMs(worker) > FORGET_AFTER_MS)
-          await store.delete(worker.key, signal);
-      }
-    },
+    beat,
     leave: async (signal) => {
       for (const key of [awakeKey, restingKey]) await store.delete(key, signal);
     },
-    rest: () => {
+    rest: async (signal) => {
       const others = live.filter((worker) => worker !== id);
-      if (others.length === 0) return 0;
       const nowMs = clock.nowMs();
+      if (others.length === 0 || nowMs < restEndMs) return 0;
       const again = nowMs - restEndMs < REST_MAX_MS;
       restMs = again && restMs > 0 ? Math.min(REST_MAX_MS, restMs * 2) : REST_FIRST_MS;
       restEndMs = nowMs + restMs;
       live = others;
+      await beat(signal);
       return restMs;
     },
     workers: () => live,

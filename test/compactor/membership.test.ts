@@ -116,24 +116,24 @@ describe("membership", () => {
       }
     };
     await beats(2);
-    const restMs = b.rest();
+    const restMs = await b.rest(SIGNAL);
     expect(restMs).toBeGreaterThan(HEARTBEAT_MS);
     expect(b.workers()).toEqual(["a"]);
     await beats(2);
     for (const worker of [a, b]) expect(worker.workers()).toEqual(["a"]);
     await beats(Math.ceil(restMs / HEARTBEAT_MS));
     for (const worker of [a, b]) expect([...worker.workers()].toSorted()).toEqual(["a", "b"]);
-    expect(b.rest()).toBe(2 * restMs);
+    expect(await b.rest(SIGNAL)).toBe(2 * restMs);
   });
 
   test("the last one does not rest, and one that rests wakes up when the others are gone", async () => {
     const { join, pass } = room();
     const [a, b] = [join("a"), join("b")];
     await a.beat(SIGNAL);
-    expect(a.rest()).toBe(0);
+    expect(await a.rest(SIGNAL)).toBe(0);
     expect(a.owns("shard")).toBe(true);
     await b.beat(SIGNAL);
-    expect(b.rest()).toBeGreaterThan(0);
+    expect(await b.rest(SIGNAL)).toBeGreaterThan(0);
     for (let beat = 0; beat < 4; beat += 1) {
       await pass(HEARTBEAT_MS);
       await b.beat(SIGNAL);
