@@ -31,19 +31,24 @@ export type TipDeps = {
 const OUTRUN_CONFLICTS = 5;
 const OUTRUN_AFTER_MS = 15_000;
 
-/** The snapshot at the tip. Makes the log when there is none. */
+/** The snapshot at the tip, with its entry, which a checkpoint does not hold. Null when there is no log. */
+async function loadTip(store: ObjectStore, signal?: AbortSignal): Promise<Snapshot | null> {
+  const snapshot = await loadSnapshot(store, undefined, signal);
+  if (snapshot === null || snapshot.entry !== null) return snapshot;
+  return { ...snapshot, entry: (await readCommit(store, snapshot.version, signal))?.entry ?? null };
+}
+
+/** As `loadTip`. Makes the log when there is none. */
 export async function openLog(
   { store, clock, configuration }: Pick<TipDeps, "store" | "clock" | "configuration">,
   signal?: AbortSignal,
 ): Promise<Snapshot> {
-  const snapshot = await loadSnapshot(store, undefined, signal);
-  if (snapshot !== null) {
-    const entry = snapshot.entry ?? (await readCommit(store, snapshot.version, signal))?.entry ?? null;
-    return { ...snapshot, entry };
-  }
+  const found = await loadTip(store, signal);
+  if (found !== null) return found;
   const { commit } = planCreate(clock.uuid(), { txnId: clock.uuid(), nowMs: clock.nowMs() }, configuration);
   const outcome = await putCommit(store, commit, clock, clock.nowMs(), signal);
-  const made = await loadSnapshot(store, undefined, signal);
+  // Others may have made it meanwhile, and gone on.
+  const made = await loadTip(store, signal);
   if (made !== null) return made;
   throw new VarveError(
     "log_not_made",
