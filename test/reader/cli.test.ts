@@ -213,3 +213,11 @@ test("files lists what a program can open itself", async () => {
   for (const path of paths) expect((await readFile(path)).subarray(0, 4).toString()).toBe("PAR1");
   expect(stderr).toContain("complete up to 2026-11-20T12:00:0");
 });
+
+test.each([
+  [["--json", "--urls"], 1, "Leave --urls out"],
+  [["--urls"], 2, "--urls goes with --json"],
+])("files %j: a directory has no URLs, a table no room for them", async (args, code, says) => {
+  const ended = await varve("files", ...args);
+  expect(ended).toMatchObject({ code, stdout: "", stderr: expect.stringContaining(says) });
+});
