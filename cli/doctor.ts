@@ -3,6 +3,7 @@ import { DynamoDBClient } from "@aws-sdk/client-dynamodb";
 import { DynamoDBStreamsClient } from "@aws-sdk/client-dynamodb-streams";
 import { GetBucketVersioningCommand, S3Client } from "@aws-sdk/client-s3";
 import { defaultProvider } from "@aws-sdk/credential-provider-node";
+import { many } from "../shared/amounts.ts";
 import { openS3Store } from "../shared/aws/s3.ts";
 import type { S3Config } from "../shared/aws/s3.ts";
 import { systemClock } from "../shared/clock.ts";
@@ -56,7 +57,7 @@ export async function doctorCommand(
     else {
       const tookS = ((clock.nowMs() - beganMs) / 1000).toFixed(1);
       await output.line(
-        `\n${isFit ? painted("green", "fit for use") : painted("red", "NOT FIT FOR USE")}: ${counts.ok} ok, ${counts.warn} warnings, ${counts.fail} failed, ${counts.skipped} not checked, in ${tookS} s`,
+        `\n${isFit ? painted("green", "fit for use") : painted("red", "NOT FIT FOR USE")}: ${counts.ok} ok, ${many(counts.warn, "warning")}, ${counts.fail} failed, ${counts.skipped} not checked, in ${tookS} s`,
       );
     }
     return isFit;

@@ -1,6 +1,7 @@
 /** `varve status`: how the running system stands, read from the changelog alone. */
 import { openChangelog } from "../reader/changelog.ts";
 import { iso } from "../reader/range.ts";
+import { bytesText, count, many } from "../shared/amounts.ts";
 import type { Commit } from "../shared/delta.ts";
 import { WORKERS_DIR } from "../shared/keys.ts";
 import { readCommit } from "../shared/log.ts";
@@ -71,21 +72,19 @@ type StatusReport = {
 function reportText(report: StatusReport): string {
   const lag = report.watermark_lag_seconds;
   const levels = report.levels.map(
-    ({ level, files, bytes }) => `level ${level}: ${files} files, ${megabytes(bytes)} MB`,
+    ({ level, files, bytes }) => `level ${level}: ${many(files, "file")}, ${bytesText(bytes)}`,
   );
   return [
     `changelog  ${report.changelog}`,
     `version    ${report.version}, committed ${report.committed_at}`,
     `watermark  ${report.watermark ?? "none yet"}${lag === null ? "" : `, ${lag.toFixed(1)} s behind`}`,
-    `rows       ${report.rows_live} live of ${report.rows_committed} committed, ${report.rows_per_second} a second lately`,
+    `rows       ${count(report.rows_live)} live of ${count(report.rows_committed)} committed, ${count(report.rows_per_second)} a second lately`,
     ...levels.map((text, index) => (index === 0 ? "files" : "").padEnd(11) + text),
     `shards     ${report.shards.open} open, the furthest ${report.furthest_behind_seconds.toFixed(1)} s behind; ${report.shards.done} done`,
     `workers    ${report.workers.length === 0 ? painted("red", "none alive: start `varve compactor`") : report.workers.join(", ")}`,
     `gaps       ${report.gaps === 0 ? "0" : painted("yellow", `${report.gaps}: \`varve files\` names them`)}`,
   ].join("\n");
 }
-
-const megabytes = (bytes: number): string => (bytes / 1_000_000).toFixed(bytes < 10_000_000 ? 2 : 0);
 
 async function recentCommits(store: ObjectStore, version: number): Promise<Commit[]> {
   const first = Math.max(0, version - RECENT_COMMITS + 1);

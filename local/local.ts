@@ -1,6 +1,7 @@
 /** `varve local`: the whole system on one machine, as four child processes. */
 import { rmSync } from "node:fs";
 import { DynamoDBClient } from "@aws-sdk/client-dynamodb";
+import { many } from "../shared/amounts.ts";
 import { parseDurationMs } from "../shared/config.ts";
 import { VarveError } from "../shared/errors.ts";
 import {
@@ -54,7 +55,8 @@ export async function runLocal(options: LocalOptions, signal: AbortSignal): Prom
   const lock = lockDataDir(dataDir);
   try {
     const left = killLeftovers(dataDir);
-    if (left > 0) console.error(`Ended ${left} processes that an earlier run left behind.`);
+    if (left > 0)
+      console.error(`Ended ${many(left, "process", "processes")} that an earlier run left behind.`);
     const ports = await choosePorts(options.port);
     const system = planSystem(dataDir, ports, loadState(dataDir), process.env);
     await runSystem(options, system, ports, lock, signal);

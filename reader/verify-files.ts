@@ -3,6 +3,7 @@ import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { rm } from "node:fs/promises";
 import type { DuckDBConnection } from "@duckdb/node-api";
+import { many } from "../shared/amounts.ts";
 import { sqlText } from "../shared/duckdb.ts";
 import { describeError } from "../shared/errors.ts";
 import { sequenceColumn } from "../shared/sequence.ts";
@@ -105,22 +106,28 @@ async function checkRows(
       answer.getRows()[0] as unknown as Summary;
     const sum = setsumFromHalves(upper, lower);
     if (rows < file.totals.rows)
-      report(`${file.totals.rows - rows} rows are lost: it holds ${rows}, the log says ${file.totals.rows}`);
+      report(
+        `${many(file.totals.rows - rows, "row is", "rows are")} lost: it holds ${rows}, the log says ${file.totals.rows}`,
+      );
     else if (rows > file.totals.rows)
       report(
-        `${rows - file.totals.rows} rows are too many: it holds ${rows}, the log says ${file.totals.rows}`,
+        `${many(rows - file.totals.rows, "row is", "rows are")} too many: it holds ${rows}, the log says ${file.totals.rows}`,
       );
     else if (sum !== file.totals.sum)
       report(
         `its rows are not those that were committed: their set checksum is ${sum}, the log says ${file.totals.sum}`,
       );
     if (changes !== file.changes)
-      report(`its rows stand for ${changes} changes, the log says ${file.changes}`);
+      report(`its rows stand for ${many(changes, "change")}, the log says ${file.changes}`);
     if (minMs < file.minChangedMs || maxMs > file.maxChangedMs)
       report("it holds rows outside of its statistics: readers pass over them");
     for (const what of outOfBounds(file, bounds)) report(what);
     if (keys !== rows)
-      problems.push({ kind: "row_doubled", what: `${rows - keys} rows are in it twice`, where: file.path });
+      problems.push({
+        kind: "row_doubled",
+        what: `${many(rows - keys, "row is", "rows are")} in it twice`,
+        where: file.path,
+      });
     await connection.run(
       `INSERT INTO seen SELECT key, changed_ms, seq, shard, op, kind, CASE WHEN kind = 'event' OR kind = 'rejected' THEN NULL ELSE image END FROM ${relation}`,
     );

@@ -1,5 +1,6 @@
 /** The latest row of each key against the item in the table: all of them, or a sample from both sides. */
 import type { DuckDBAppender, DuckDBConnection } from "@duckdb/node-api";
+import { many } from "../shared/amounts.ts";
 import { sqlText } from "../shared/duckdb.ts";
 import type { AttributeMap } from "../shared/item.ts";
 import { attributeMapJson, objectPropertiesJson, parsePk } from "../shared/item.ts";
@@ -41,7 +42,7 @@ export async function checkTable(
     await connection.run(LATEST);
     found = await differences(connection, question);
     if (found.wrong.length === 0 || options.nowMs() >= deadlineMs) break;
-    progress(`${found.wrong.length} keys again`, 0, null);
+    progress(`${many(found.wrong.length, "key")} again`, 0, null);
     await options.sleep(500);
     tip = await takeNewRows(scratch, store, tip);
     await readAgain(

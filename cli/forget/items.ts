@@ -2,6 +2,7 @@
 import type { AttributeValue as SdkAttributeValue } from "@aws-sdk/client-dynamodb";
 import { BatchWriteItemCommand, DescribeTableCommand, DynamoDBClient } from "@aws-sdk/client-dynamodb";
 import type { TableReader } from "../../reader/verify.ts";
+import { many } from "../../shared/amounts.ts";
 import type { Clock } from "../../shared/clock.ts";
 import { parseEnvironment, TABLE_ENV } from "../../shared/config.ts";
 import { VarveError } from "../../shared/errors.ts";
@@ -101,7 +102,7 @@ async function removeBatch(
   }
   throw new VarveError(
     "table_throttled",
-    `${requests.length} items were not deleted in ${ATTEMPTS_MAX} attempts: the table throttles.`,
+    `${many(requests.length, "item was", "items were")} not deleted in ${ATTEMPTS_MAX} attempts: the table throttles.`,
     "Run it again: what is deleted is not deleted twice.",
   );
 }

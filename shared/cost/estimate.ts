@@ -5,6 +5,7 @@
  * - Everything is computed twice, for the low and for the high end of what is not known.
  * - A month is 730 hours; a GB is 10^9 bytes, as bills count.
  */
+import { many, noun, short } from "../amounts.ts";
 import type { End, PriceList } from "./prices.ts";
 import { assumptionOf, costOf, priceOf, priceText } from "./prices.ts";
 import type { GivenWorkload, Workload } from "./workload.ts";
@@ -51,18 +52,6 @@ const monthly = (c: Case): number => c.workload.changesPerSecond * SECONDS_A_MON
 const kept = (c: Case): number => c.workload.changesPerSecond * SECONDS_A_DAY * c.retentionDays;
 const millions = (count: number): number => count / 1e6;
 const gb = (bytes: number): number => bytes / 1e9;
-
-/** 958000000000 as 958G: short enough for a formula. */
-export function short(value: number): string {
-  const units = ["", "k", "M", "G", "T", "P"];
-  let scaled = value;
-  let unit = 0;
-  while (Math.abs(scaled) >= 1000 && unit < units.length - 1) {
-    scaled /= 1000;
-    unit += 1;
-  }
-  return `${Number(scaled.toPrecision(4))}${units[unit]}`;
-}
 
 const index: Store = {
   id: "index",
@@ -157,7 +146,7 @@ const firehose: Store = {
       },
       {
         what: "stream",
-        formula: `${shards} shards x ${HOURS_A_MONTH} h x ${c.priceText("kinesis.shardHour")} + ${short(monthly(c))} x ${c.priceText("kinesis.putUnits")}/M`,
+        formula: `${many(shards, "shard")} x ${HOURS_A_MONTH} h x ${c.priceText("kinesis.shardHour")} + ${short(monthly(c))} x ${c.priceText("kinesis.putUnits")}/M`,
         usd:
           c.price("kinesis.shardHour", shards * HOURS_A_MONTH) +
           c.price("kinesis.putUnits", millions(monthly(c) * units)),
@@ -260,7 +249,7 @@ function varveLines(c: Case, store: "s3" | "r2"): CaseLine[] {
   const lines: CaseLine[] = [
     {
       what: "GetRecords",
-      formula: `${short(shards)} shards, each every ${Number((1 / calls).toPrecision(3))} s x ${c.priceText("streams.getRecords")}/M`,
+      formula: `${short(shards)} ${noun(shards, "shard")}, each every ${Number((1 / calls).toPrecision(3))} s x ${c.priceText("streams.getRecords")}/M`,
       usd: c.price("streams.getRecords", millions(shards * calls * SECONDS_A_MONTH)),
     },
     {

@@ -132,6 +132,13 @@ describe("a running system", () => {
     expect(stderr).not.toMatch(/^\s+at /m);
   });
 
+  test("a directory that cannot be made is named at once", async () => {
+    const { code, stderr } = await varve("local", "--port", "0", "--data", "/proc/x/y");
+    expect(code).toBe(1);
+    expect(stderr).toContain("/proc/x/y cannot be written: ENOENT");
+    expect(stderr).toContain("--data <directory>");
+  });
+
   test("an event posted to it is in the changelog", async () => {
     expect(await track(system.running, "first-event")).toBe(200);
     await eventually("committed", () => isCommitted(dataDir, "first-event"));
@@ -315,7 +322,7 @@ describe("for a person", () => {
         );
         await eventually("committed", async () => (await varve(...hint)).stdout.includes("Signed Up"));
       }
-      await eventually("the live line", () => /events accepted · .*version \d+/.test(stderr));
+      await eventually("the live line", () => /\d events? accepted · .*version \d+/.test(stderr));
     } finally {
       await end(child, "SIGINT");
     }

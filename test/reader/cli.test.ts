@@ -61,8 +61,8 @@ describe("changes", () => {
     const { code, stdout, stderr } = await varve(...SINCE, "--collection", "orders");
     expect(code).toBe(0);
     expect(lines(stdout)).toHaveLength(2);
-    expect(stderr).toContain("1 rows in (2026-11-20T12:00:00.000Z, 2026-11-20T12:00:06.000Z]");
-    expect(stderr).toMatch(/read 1 of 2 files, \d+ of \d+ bytes, in 1 requests/);
+    expect(stderr).toContain("1 row in (2026-11-20T12:00:00.000Z, 2026-11-20T12:00:06.000Z]");
+    expect(stderr).toMatch(/read 1 of 2 files, [\d,]+ of [\d,]+ bytes, in 1 request\n/);
     expect(stderr).toContain("next: --since 2026-11-20T12:00:06.000Z");
   });
 
@@ -128,10 +128,17 @@ describe("changes", () => {
     [["--collection", "ordres"], 'there is no collection "ordres"', "The nearest: orders"],
     [["--source", "shoop"], 'there is no source "shoop"', "The nearest: shop"],
   ])("%j lists the near ones", async (args, what, near) => {
-    const { code, stderr } = await varve(...SINCE, ...args);
-    expect(code).toBe(1);
+    const { code, stdout, stderr } = await varve(...SINCE, ...args);
+    expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
     expect(stderr).toContain(what);
     expect(stderr).toContain(near);
+  });
+
+  test("no rows of what is there: the header alone, and an empty Parquet file", async () => {
+    const none = [...SINCE, "--collection", "users", "--op", "delete"];
+    const csv = await varve(...none, "--format", "csv");
+    expect(csv).toMatchObject({ code: 0, stdout: expect.stringMatching(/^changed_at,[\w,]+\n$/) });
+    expect((await varve(...none, "--format", "parquet")).stdout.slice(0, 4)).toBe("PAR1");
   });
 
   test.each([
@@ -220,4 +227,20 @@ test.each([
 ])("files %j: a directory has no URLs, a table no room for them", async (args, code, says) => {
   const ended = await varve("files", ...args);
   expect(ended).toMatchObject({ code, stdout: "", stderr: expect.stringContaining(says) });
+});
+
+test("status: sizes in the unit that fits", async () => {
+  const { code, stdout } = await varve("status");
+  expect(code).toBe(0);
+  expect(stdout).toMatch(/^files {6}level 0: \d files, [\d.]+ KB\n {11}level 1: 0 files, 0 B$/m);
+});
+
+test.each([
+  [[], "--items, --item-bytes, --changes-per-second are needed"],
+  [["--items", "1M", "--item-bytes", "900"], "--changes-per-second is needed"],
+])("cost %j is misuse", async (args, says) => {
+  const { code, stderr } = await varve("cost", ...args);
+  expect(code).toBe(2);
+  expect(stderr).toContain(says);
+  expect(stderr).toContain("varve cost --help");
 });

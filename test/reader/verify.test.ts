@@ -133,7 +133,7 @@ describe("planted in the files", () => {
 
   test("a row lost", async () => {
     await rewrite(2, (relation) => `SELECT * FROM ${relation} WHERE id <> 'b2'`);
-    expect((await run()).problems).toContainEqual(found("rows", paths[2] ?? "", "1 rows are lost"));
+    expect((await run()).problems).toContainEqual(found("rows", paths[2] ?? "", "1 row is lost"));
   });
 
   test("a row doubled", async () => {
@@ -142,7 +142,7 @@ describe("planted in the files", () => {
       (relation) => `SELECT * FROM ${relation} UNION ALL SELECT * FROM ${relation} WHERE id = 'b2'`,
     );
     const { problems } = await run();
-    expect(problems).toContainEqual(found("rows", paths[2] ?? "", "1 rows are too many"));
+    expect(problems).toContainEqual(found("rows", paths[2] ?? "", "1 row is too many"));
     expect(problems).toContainEqual(found("row_doubled", '{"pk":"o#shop#users#b2"}', "2 times"));
   });
 
