@@ -4,8 +4,8 @@ import { VarveError } from "../shared/errors.ts";
 const HOST = "127.0.0.1";
 export const PORT_MAX = 65_535;
 
-/** A port nothing listens on now, one that is not in `taken`. */
-export async function freePort(taken: ReadonlySet<number>): Promise<number> {
+/** A port nothing listens on now, none of `taken`. */
+export async function freePort(taken: ReadonlySet<number> = new Set()): Promise<number> {
   for (;;) {
     const port = await listenBriefly(0);
     if (!taken.has(port)) return port;
