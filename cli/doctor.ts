@@ -15,6 +15,7 @@ import { storeChecks } from "./doctor/store-checks.ts";
 import { tableChecks } from "./doctor/table-checks.ts";
 import type { Output } from "./output.ts";
 import { painted } from "./output.ts";
+import { givenCredentials } from "./table.ts";
 import type { Environment } from "./target.ts";
 
 export type DoctorArguments = {
@@ -70,7 +71,8 @@ type Config = ReturnType<typeof CHANGELOG_ENV.parse> & Partial<ReturnType<typeof
 
 function openChecks(environment: Environment, config: Config, { edge, table }: DoctorArguments) {
   const s3 = { ...s3ConfigOf(config), attemptsMax: ATTEMPTS_MAX, timeoutMs: TIMEOUT_MS };
-  const credentials = awsCredentials(environment);
+  const given = givenCredentials(environment);
+  const credentials = given === undefined ? defaultProvider() : () => Promise.resolve(given);
   const base = { region: config.AWS_REGION, credentials, maxAttempts: ATTEMPTS_MAX };
   const at = (endpoint: string | undefined) => (endpoint === undefined ? {} : { endpoint });
   const store = openS3Store(s3);
@@ -121,22 +123,6 @@ function openChecks(environment: Environment, config: Config, { edge, table }: D
 
 const needing = (ground: string, checks: readonly Check[]): readonly Check[] =>
   checks.map((check) => ({ ...check, needs: [ground, ...(check.needs ?? [])] }));
-
-/** The variables' own, where the commands take them from a system on this machine; otherwise as everywhere. */
-function awsCredentials(environment: Environment): ReturnType<typeof defaultProvider> {
-  const [accessKeyId, secretAccessKey] = [
-    environment["AWS_ACCESS_KEY_ID"],
-    environment["AWS_SECRET_ACCESS_KEY"],
-  ];
-  if (accessKeyId === undefined || secretAccessKey === undefined) return defaultProvider();
-  const sessionToken = environment["AWS_SESSION_TOKEN"];
-  return () =>
-    Promise.resolve({
-      accessKeyId,
-      secretAccessKey,
-      ...(sessionToken === undefined ? {} : { sessionToken }),
-    });
-}
 
 const s3Client = ({ region, endpoint, credentials, timeoutMs }: S3Config): S3Client =>
   new S3Client({

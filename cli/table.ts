@@ -28,25 +28,45 @@ export type Table = TableReader & {
   readonly close: () => void;
 };
 
-/** Throws `no_table` when it is not there. */
-export async function openTable(environment: Environment): Promise<Table> {
+export type TableClient = {
+  readonly client: DynamoDBClient;
+  readonly name: string;
+  /** Its endpoint or region, for people. */
+  readonly at: string;
+};
+
+export function openTableClient(environment: Environment): TableClient {
   const config = parseEnvironment(TABLE_ENV, environment);
-  const { accessKeyId, secretAccessKey } = {
-    accessKeyId: environment["AWS_ACCESS_KEY_ID"],
-    secretAccessKey: environment["AWS_SECRET_ACCESS_KEY"],
-  };
+  const credentials = givenCredentials(environment);
   const client = new DynamoDBClient({
     region: config.AWS_REGION,
     ...(config.DYNAMODB_ENDPOINT === undefined ? {} : { endpoint: config.DYNAMODB_ENDPOINT }),
-    ...(accessKeyId === undefined || secretAccessKey === undefined
-      ? {}
-      : { credentials: { accessKeyId, secretAccessKey, ...sessionToken(environment) } }),
+    ...(credentials === undefined ? {} : { credentials }),
   });
-  const name = config.DYNAMODB_TABLE;
+  return { client, name: config.DYNAMODB_TABLE, at: config.DYNAMODB_ENDPOINT ?? config.AWS_REGION };
+}
+
+type GivenCredentials = {
+  readonly accessKeyId: string;
+  readonly secretAccessKey: string;
+  readonly sessionToken?: string;
+};
+
+/** The environment's own, which may be those of a system on this machine; without them the SDK looks elsewhere. */
+export function givenCredentials(environment: Environment): GivenCredentials | undefined {
+  const { AWS_ACCESS_KEY_ID: accessKeyId, AWS_SECRET_ACCESS_KEY: secretAccessKey } = environment;
+  const { AWS_SESSION_TOKEN: sessionToken } = environment;
+  if (accessKeyId === undefined || secretAccessKey === undefined) return undefined;
+  return { accessKeyId, secretAccessKey, ...(sessionToken === undefined ? {} : { sessionToken }) };
+}
+
+/** Throws `no_table` when it is not there. */
+export async function openTable(environment: Environment): Promise<Table> {
+  const { client, name, at } = openTableClient(environment);
   const described = await client
     .send(new DescribeTableCommand({ TableName: name }))
     .catch((error: unknown) => {
-      throw tableError(name, config.DYNAMODB_ENDPOINT ?? config.AWS_REGION, error);
+      throw tableError(name, at, error);
     });
   const keyNames = (described.Table?.KeySchema ?? []).map((key) => key.AttributeName ?? "");
   const keyOf = (item: AttributeMap): string =>
@@ -123,9 +143,6 @@ export async function openTable(environment: Environment): Promise<Table> {
     close: () => client.destroy(),
   };
 }
-
-const sessionToken = (environment: Environment): { sessionToken?: string } =>
-  environment["AWS_SESSION_TOKEN"] === undefined ? {} : { sessionToken: environment["AWS_SESSION_TOKEN"] };
 
 /** A key's JSON text back to DynamoDB JSON. */
 function toKey(key: string): Record<string, SdkAttributeValue> {

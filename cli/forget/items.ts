@@ -1,12 +1,11 @@
 /** The items of the table: reading, deleting, and the scan that finds what the changelog does not name. */
-import type { AttributeValue as SdkAttributeValue } from "@aws-sdk/client-dynamodb";
-import { BatchWriteItemCommand, DescribeTableCommand, DynamoDBClient } from "@aws-sdk/client-dynamodb";
+import type { AttributeValue as SdkAttributeValue, DynamoDBClient } from "@aws-sdk/client-dynamodb";
+import { BatchWriteItemCommand, DescribeTableCommand } from "@aws-sdk/client-dynamodb";
 import type { TableReader } from "../../reader/verify.ts";
 import { many } from "../../shared/amounts.ts";
 import type { Clock } from "../../shared/clock.ts";
-import { parseEnvironment, TABLE_ENV } from "../../shared/config.ts";
 import { VarveError } from "../../shared/errors.ts";
-import { openTable } from "../table.ts";
+import { openTable, openTableClient } from "../table.ts";
 import type { Environment } from "../target.ts";
 import type { Person } from "./person.ts";
 import { isItemOf } from "./person.ts";
@@ -28,27 +27,8 @@ const KEYS_A_WRITE = 25;
 const ATTEMPTS_MAX = 12;
 
 export async function openItems(environment: Environment, clock: Clock): Promise<Items> {
-  const config = parseEnvironment(TABLE_ENV, environment);
   const reader: TableReader & { readonly close: () => void } = await openTable(environment);
-  const [accessKeyId, secretAccessKey, sessionToken] = [
-    environment["AWS_ACCESS_KEY_ID"],
-    environment["AWS_SECRET_ACCESS_KEY"],
-    environment["AWS_SESSION_TOKEN"],
-  ];
-  const client = new DynamoDBClient({
-    region: config.AWS_REGION,
-    ...(config.DYNAMODB_ENDPOINT === undefined ? {} : { endpoint: config.DYNAMODB_ENDPOINT }),
-    ...(accessKeyId === undefined || secretAccessKey === undefined
-      ? {}
-      : {
-          credentials: {
-            accessKeyId,
-            secretAccessKey,
-            ...(sessionToken === undefined ? {} : { sessionToken }),
-          },
-        }),
-  });
-  const table = config.DYNAMODB_TABLE;
+  const { client, name: table } = openTableClient(environment);
 
   return {
     present: async (keys) => {

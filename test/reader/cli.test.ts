@@ -1,5 +1,5 @@
 /** `varve changes` and `varve files` as a person runs them, over a changelog in a directory. */
-import { execFile, spawn } from "node:child_process";
+import { spawn } from "node:child_process";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -10,6 +10,8 @@ import type { Laid } from "../../bench/laid.ts";
 import { layDown, object } from "../../bench/laid.ts";
 import { openDirectoryStore } from "../../shared/directory.ts";
 import { openDuckDB, sqlText } from "../../shared/duckdb.ts";
+import type { Ended } from "../support/varve.ts";
+import { runVarve } from "../support/varve.ts";
 
 const CLI = join(import.meta.dirname, "../../cli/main.ts");
 const T0 = Date.UTC(2026, 10, 20, 12);
@@ -42,16 +44,9 @@ afterAll(async () => {
   await rm(dir, { recursive: true, force: true });
 });
 
-type Ended = { readonly code: number; readonly stdout: string; readonly stderr: string };
-
-function varve(...args: readonly string[]): Promise<Ended> {
-  return new Promise((resolve) => {
-    const env = { PATH: process.env["PATH"], VARVE_CHANGELOG: address };
-    execFile(process.execPath, [CLI, ...args], { env, encoding: "latin1" }, (error, stdout, stderr) => {
-      resolve({ code: error === null ? 0 : Number(error.code), stdout, stderr });
-    });
-  });
-}
+/** stdout byte by byte, since it may be a file. */
+const varve = (...args: readonly string[]): Promise<Ended> =>
+  runVarve(args, { PATH: process.env["PATH"], VARVE_CHANGELOG: address }, "latin1");
 
 const SINCE = ["changes", "--since", "2026-11-20T12:00:00Z"] as const;
 const lines = (text: string): string[] => text.split("\n").filter((line) => line !== "");
