@@ -1,6 +1,6 @@
 /** `varve files`: the live data files. */
 import { openChangelog } from "../reader/changelog.ts";
-import { iso } from "../reader/range.ts";
+import { completeUpTo, iso } from "../reader/range.ts";
 import { many } from "../shared/amounts.ts";
 import type { Presigner } from "../shared/aws/presign.ts";
 import type { ObjectStore } from "../shared/store.ts";
@@ -48,7 +48,7 @@ export async function filesCommand(
   }
   const { rows } = snapshot.live;
   output.note(
-    `${many(files.length, "file")}, ${many(rows, "row")} at version ${snapshot.version}, complete up to ${iso(snapshot.log.watermarkMs)}`,
+    `${many(files.length, "file")}, ${many(rows, "row")} at version ${snapshot.version}, ${completeUpTo(snapshot.log.watermarkMs)}`,
   );
   for (const gap of snapshot.gaps.values()) {
     output.note(

@@ -1,6 +1,6 @@
 /** `varve sync`: keeps a warehouse up to the changelog. */
 import type { DuckDBConnection } from "@duckdb/node-api";
-import { iso } from "../reader/range.ts";
+import { completeUpTo, iso } from "../reader/range.ts";
 import { openDuckDBWarehouse } from "../reader/warehouse/duckdb.ts";
 import { openPostgresWarehouse } from "../reader/warehouse/postgres.ts";
 import type { Outage, SyncProgress } from "../reader/warehouse/sync.ts";
@@ -72,7 +72,7 @@ function summaryText({ counts, cursor, rows, transactions }: SyncProgress, secon
   if (deleted > 0) parts.push(`${count(deleted)} deleted`);
   if (passed > 0) parts.push(`${count(passed)} passed over`);
   const values = discarded === 0 ? "" : `; ${many(discarded, "value")} discarded`;
-  return `synced to version ${cursor.version}, complete up to ${iso(cursor.watermarkMs)}: ${many(rows, "row")} (${parts.join(", ")})${values}, ${many(transactions, "transaction")} in ${seconds.toFixed(1)} s`;
+  return `synced to version ${cursor.version}, ${completeUpTo(cursor.watermarkMs)}: ${many(rows, "row")} (${parts.join(", ")})${values}, ${many(transactions, "transaction")} in ${seconds.toFixed(1)} s`;
 }
 
 const summaryJson = ({ counts, cursor, rows, transactions }: SyncProgress, seconds: number): string =>

@@ -1,5 +1,5 @@
 /** `varve verify`: is everything there, once? */
-import { iso } from "../reader/range.ts";
+import { completeUpTo } from "../reader/range.ts";
 import type { ProblemKind, Report, TableReport } from "../reader/verify.ts";
 import { verify } from "../reader/verify.ts";
 import { count, many } from "../shared/amounts.ts";
@@ -62,7 +62,7 @@ function reportText(report: Report): string {
     line(
       ["log_entry", "totals"],
       "log",
-      `version ${report.version}, ${many(report.commits, "entry", "entries")} from ${from}, complete up to ${iso(report.watermarkMs)}`,
+      `version ${report.version}, ${many(report.commits, "entry", "entries")} from ${from}, ${completeUpTo(report.watermarkMs)}`,
     ),
     line(["checkpoint"], "checkpoints", `${report.checkpoints} compared with the entries`),
     line(

@@ -1,5 +1,6 @@
 /** Rows out of data files, in order, by DuckDB. */
 import { readdir, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { DuckDBConnection } from "@duckdb/node-api";
 import { sqlText } from "../shared/duckdb.ts";
@@ -215,6 +216,14 @@ function unreadable(files: readonly DataFile[], error: unknown): unknown {
       "out_of_memory",
       `${which} cannot be read within the reader's memory: ${why}`,
       "Ask for less at a time: a shorter span, or one collection.",
+      error,
+    );
+  }
+  if (/no space left/i.test(why)) {
+    return new VarveError(
+      "out_of_disk",
+      `${which} cannot be read in ${tmpdir()}: ${why}`,
+      "Free space there, name another folder in TMPDIR, or ask for less at a time.",
       error,
     );
   }

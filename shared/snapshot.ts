@@ -354,6 +354,15 @@ function checkMove(before: Position | undefined, next: Position): string[] {
   return wrong;
 }
 
+/** What a commit says of the log as a whole; null when it does not, or not so that it can be read. */
+export function logStateIn({ actions }: Commit): LogState | null {
+  for (const action of actions) {
+    if ("domainMetadata" in action && action.domainMetadata.domain === LOG_DOMAIN)
+      return parseJson(LOG_STATE, action.domainMetadata.configuration);
+  }
+  return null;
+}
+
 /** Rows that were committed and are no longer live. */
 const goneOf = ({ superseded, expired, forgotten }: LogState): Totals =>
   addTotals(addTotals(superseded, expired), forgotten);

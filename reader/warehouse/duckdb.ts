@@ -80,7 +80,7 @@ export async function openDuckDBWarehouse(scratch: DuckDBConnection, file: strin
 
 function cannotOpen(file: string, error: unknown): VarveError {
   const why = error instanceof Error ? error.message : String(error);
-  if (/lock/i.test(why)) {
+  if (/could not set lock on file/i.test(why)) {
     return new VarveError(
       "warehouse_busy",
       `${file} is open in another program, which DuckDB allows only one of.`,

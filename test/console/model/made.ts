@@ -4,7 +4,7 @@ import { keepCommit } from "../../../console/model/commits.ts";
 import type { Add, Commit } from "../../../shared/delta.ts";
 import { domainAction } from "../../../shared/delta.ts";
 import type { DataFile } from "../../../shared/snapshot.ts";
-import { LOG_DOMAIN, parseDataFile } from "../../../shared/snapshot.ts";
+import { EMPTY_LOG, LOG_DOMAIN, parseDataFile } from "../../../shared/snapshot.ts";
 import type { Level } from "../../../shared/window.ts";
 
 export const T0 = Date.UTC(2026, 10, 23, 12);
@@ -54,7 +54,7 @@ export const commit = (
 ): Commit => ({
   version,
   info: { inCommitTimestamp: atMs, timestamp: atMs, operation, txnId: `${version}` },
-  actions: [...adds.map((one) => ({ add: one })), domainAction(LOG_DOMAIN, { watermarkMs })],
+  actions: [...adds.map((one) => ({ add: one })), domainAction(LOG_DOMAIN, { ...EMPTY_LOG, watermarkMs })],
 });
 
 export const kept = (...given: readonly Parameters<typeof commit>[]): KeptCommit[] =>
