@@ -28,7 +28,7 @@ export async function costCommand(args: CostArguments, output: Output): Promise<
   const estimates = estimateAll(given, prices);
   const workload = completeWorkload(given, prices);
   const rest = estimateRest(given, prices);
-  if (args.plot !== undefined) await writeFile(args.plot, plot(given, workload, prices));
+  if (args.plot !== undefined) await writePlot(args.plot, plot(given, workload, prices));
   if (args.json) {
     await output.line(
       JSON.stringify({
@@ -53,6 +53,19 @@ export async function costCommand(args: CostArguments, output: Output): Promise<
     ].join("\n"),
   );
   if (args.plot !== undefined) output.note(`plotted to ${args.plot}`);
+}
+
+async function writePlot(path: string, svg: string): Promise<void> {
+  try {
+    await writeFile(path, svg);
+  } catch (error) {
+    throw new VarveError(
+      "plot_unwritable",
+      `the plot cannot be written: ${error instanceof Error ? error.message : String(error)}`,
+      "Name a file in a folder that exists: --plot cost.svg.",
+      error,
+    );
+  }
 }
 
 /** What is given stands above what is measured. Too little given is misuse; `too_few_numbers` when it is measured as well. */

@@ -8,13 +8,20 @@ import {
 } from "@aws-sdk/client-dynamodb";
 import type { ScanPage } from "../compactor/bootstrap.ts";
 import type { TableReader } from "../reader/verify.ts";
+import { many } from "../shared/amounts.ts";
+import type { Clock } from "../shared/clock.ts";
+import { systemClock } from "../shared/clock.ts";
 import { parseEnvironment, TABLE_ENV } from "../shared/config.ts";
 import { VarveError } from "../shared/errors.ts";
 import type { AttributeMap } from "../shared/item.ts";
 import { attributeMapJson } from "../shared/item.ts";
 import type { Environment } from "./target.ts";
 
+/** A page of 100 items may hold more than one answer does; what is left over for another reason is throttled. */
 const READS_MAX = 20;
+const READ_PAUSE_MS_MAX = 5_000;
+/** The SDK backs off between them: a table that throttles is waited for. */
+const ATTEMPTS_MAX = 5;
 /** A sample is drawn from at least so many of so many segments of the table, one page of each. */
 const SEGMENTS_READ_MIN = 16;
 const SEGMENTS = 256;
@@ -40,6 +47,7 @@ export function openTableClient(environment: Environment): TableClient {
   const credentials = givenCredentials(environment);
   const client = new DynamoDBClient({
     region: config.AWS_REGION,
+    maxAttempts: ATTEMPTS_MAX,
     ...(config.DYNAMODB_ENDPOINT === undefined ? {} : { endpoint: config.DYNAMODB_ENDPOINT }),
     ...(credentials === undefined ? {} : { credentials }),
   });
@@ -61,13 +69,13 @@ export function givenCredentials(environment: Environment): GivenCredentials | u
 }
 
 /** Throws `no_table` when it is not there. */
-export async function openTable(environment: Environment): Promise<Table> {
+export async function openTable(environment: Environment, clock: Clock = systemClock): Promise<Table> {
   const { client, name, at } = openTableClient(environment);
-  const described = await client
-    .send(new DescribeTableCommand({ TableName: name }))
-    .catch((error: unknown) => {
+  const told = <T>(answer: Promise<T>): Promise<T> =>
+    answer.catch((error: unknown) => {
       throw tableError(name, at, error);
     });
+  const described = await told(client.send(new DescribeTableCommand({ TableName: name })));
   const keyNames = (described.Table?.KeySchema ?? []).map((key) => key.AttributeName ?? "");
   const keyOf = (item: AttributeMap): string =>
     attributeMapJson(Object.fromEntries(keyNames.map((key) => [key, item[key] ?? { NULL: true }])));
@@ -78,14 +86,16 @@ export async function openTable(environment: Environment): Promise<Table> {
     keyNames,
     itemsAbout: described.Table?.ItemCount ?? 0,
     scanSegment: async (segment, segments, cursor) => {
-      const page = await client.send(
-        new ScanCommand({
-          TableName: name,
-          ConsistentRead: true,
-          Segment: segment,
-          TotalSegments: segments,
-          ...(cursor === null ? {} : { ExclusiveStartKey: fromAttributeMap(cursor) }),
-        }),
+      const page = await told(
+        client.send(
+          new ScanCommand({
+            TableName: name,
+            ConsistentRead: true,
+            Segment: segment,
+            TotalSegments: segments,
+            ...(cursor === null ? {} : { ExclusiveStartKey: fromAttributeMap(cursor) }),
+          }),
+        ),
       );
       const next = page.LastEvaluatedKey;
       return {
@@ -96,12 +106,14 @@ export async function openTable(environment: Environment): Promise<Table> {
     scan: async function* () {
       let from: Record<string, SdkAttributeValue> | undefined;
       do {
-        const page = await client.send(
-          new ScanCommand({
-            TableName: name,
-            ConsistentRead: true,
-            ...(from === undefined ? {} : { ExclusiveStartKey: from }),
-          }),
+        const page = await told(
+          client.send(
+            new ScanCommand({
+              TableName: name,
+              ConsistentRead: true,
+              ...(from === undefined ? {} : { ExclusiveStartKey: from }),
+            }),
+          ),
         );
         yield (page.Items ?? []).map(toAttributeMap);
         from = page.LastEvaluatedKey;
@@ -113,15 +125,17 @@ export async function openTable(environment: Environment): Promise<Table> {
       const most = Math.ceil(count / SEGMENTS_READ_MIN);
       let left = count;
       while (left > 0 && segments.length > 0) {
-        const [segment = 0] = segments.splice(Math.floor(Math.random() * segments.length), 1);
-        const page = await client.send(
-          new ScanCommand({
-            TableName: name,
-            ConsistentRead: true,
-            TotalSegments: SEGMENTS,
-            Segment: segment,
-            Limit: Math.min(left, most),
-          }),
+        const [segment = 0] = segments.splice(Math.floor(clock.random() * segments.length), 1);
+        const page = await told(
+          client.send(
+            new ScanCommand({
+              TableName: name,
+              ConsistentRead: true,
+              TotalSegments: SEGMENTS,
+              Segment: segment,
+              Limit: Math.min(left, most),
+            }),
+          ),
         );
         const items = (page.Items ?? []).map(toAttributeMap);
         left -= items.length;
@@ -131,9 +145,17 @@ export async function openTable(environment: Environment): Promise<Table> {
     read: async (keys) => {
       const found = new Map<string, AttributeMap>();
       let wanted: Record<string, SdkAttributeValue>[] = keys.map(toKey);
-      for (let attempt = 0; wanted.length > 0 && attempt < READS_MAX; attempt += 1) {
-        const answer = await client.send(
-          new BatchGetItemCommand({ RequestItems: { [name]: { Keys: wanted, ConsistentRead: true } } }),
+      for (let attempt = 0; wanted.length > 0; attempt += 1) {
+        if (attempt === READS_MAX)
+          throw throttled(
+            name,
+            `${many(wanted.length, "item was", "items were")} not given in ${READS_MAX} reads`,
+          );
+        if (attempt > 0) await clock.sleep(Math.min(READ_PAUSE_MS_MAX, 25 * 2 ** attempt) * clock.random());
+        const answer = await told(
+          client.send(
+            new BatchGetItemCommand({ RequestItems: { [name]: { Keys: wanted, ConsistentRead: true } } }),
+          ),
         );
         for (const item of (answer.Responses?.[name] ?? []).map(toAttributeMap)) found.set(keyOf(item), item);
         wanted = answer.UnprocessedKeys?.[name]?.Keys ?? [];
@@ -181,6 +203,15 @@ function tableError(name: string, at: string, error: unknown): VarveError {
     );
   }
   const why = error instanceof Error ? error.message || error.name : String(error);
+  if (error instanceof Error && THROTTLES.has(error.name)) return throttled(name, why, error);
+  if (error instanceof Error && error.name === "AccessDeniedException") {
+    return new VarveError(
+      "table_forbidden",
+      `table ${name} at ${at} may not be read so: ${why}`,
+      "Give these credentials the right that is named; OperatorPolicy in deploy/aws/varve.yaml has all that the commands need.",
+      error,
+    );
+  }
   return new VarveError(
     "table_unreachable",
     `table ${name} cannot be read at ${at}: ${why}`,
@@ -188,3 +219,17 @@ function tableError(name: string, at: string, error: unknown): VarveError {
     error,
   );
 }
+
+const THROTTLES = new Set([
+  "ProvisionedThroughputExceededException",
+  "RequestLimitExceeded",
+  "ThrottlingException",
+]);
+
+const throttled = (name: string, why: string, cause?: unknown): VarveError =>
+  new VarveError(
+    "table_throttled",
+    `table ${name} throttles: ${why}`,
+    "Run it again when the table has less to do, or give it more read capacity.",
+    cause,
+  );
