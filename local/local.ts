@@ -2,8 +2,6 @@
 import { rmSync } from "node:fs";
 import { DynamoDBClient } from "@aws-sdk/client-dynamodb";
 import { many } from "../shared/amounts.ts";
-import { parseDurationMs } from "../shared/config.ts";
-import { VarveError } from "../shared/errors.ts";
 import {
   killLeftovers,
   loadState,
@@ -50,7 +48,6 @@ const STATUS_JSON_MS = 10_000;
 
 /** Runs until `signal` aborts; throws when the system cannot be brought up. */
 export async function runLocal(options: LocalOptions, signal: AbortSignal): Promise<void> {
-  checkFlush(options.flush);
   const dataDir = openDataDir(options.dataDir);
   const lock = lockDataDir(dataDir);
   try {
@@ -153,15 +150,6 @@ async function prepareTable(system: System): Promise<void> {
   } finally {
     client.destroy();
   }
-}
-
-function checkFlush(flush: string): void {
-  if (parseDurationMs(flush) !== null) return;
-  throw new VarveError(
-    "bad_flush",
-    `${JSON.stringify(flush)} is not a duration.`,
-    "Give one such as 500ms, 1s or 5m: --flush 1s.",
-  );
 }
 
 async function choosePorts(edgePort: number): Promise<Ports> {

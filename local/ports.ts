@@ -14,13 +14,6 @@ export async function freePort(taken: ReadonlySet<number> = new Set()): Promise<
 
 /** The port as asked for, or any free one for 0. */
 export async function claimPort(port: number): Promise<number> {
-  if (!Number.isInteger(port) || port < 0 || port > PORT_MAX) {
-    throw new VarveError(
-      "bad_port",
-      `${port} is not a port.`,
-      `Name one from 0 to ${PORT_MAX}: --port 8787.`,
-    );
-  }
   try {
     return await listenBriefly(port);
   } catch (error) {

@@ -18,10 +18,12 @@ export const local: Command = {
   examples: ["varve local", "varve local --port 0 --data /tmp/try --flush 200ms --json"],
   run: async ({ options, stopSignal }) => {
     requireCheckout();
+    const port = options.port("port", 8787);
+    options.duration("flush");
     const { runLocal } = await import("../../local/local.ts");
     await runLocal(
       {
-        port: options.number("port", 8787),
+        port,
         dataDir: options.text("data") ?? ".varve",
         flush: options.text("flush") ?? "1s",
         json: options.flag("json"),

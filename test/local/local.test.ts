@@ -344,12 +344,14 @@ describe("for a person", () => {
   });
 
   test.each([
-    [["--flush", "soon"], "not a duration"],
-    [["--port", "99999"], "99999 is not a port"],
-    [["--data", "/dev/null/x"], "data directory /dev/null/x"],
-  ])("%j is answered in words", async (args, words) => {
+    [["--flush", "soon"], 2, "takes a duration"],
+    [["--flush", "1ms"], 2, "takes a duration"],
+    [["--port", "99999"], 2, "takes a port from 0 to 65535"],
+    [["--port", "1.5"], 2, "takes a port from 0 to 65535"],
+    [["--data", "/dev/null/x"], 1, "data directory /dev/null/x"],
+  ])("%j is answered in words", async (args, exit, words) => {
     const { code, stderr } = await varve("local", "--data", newDataDir(), ...args);
-    expect(code).toBe(1);
+    expect(code).toBe(exit);
     expect(stderr).toContain(words);
     expect(stderr).not.toMatch(/^\s+at /m);
   });
