@@ -138,6 +138,21 @@ describe.each(KINDS)("%s", (kind) => {
     expect(await count("shop.tracks")).toBe(3);
   });
 
+  test("a table that was altered by hand: a typed error, nothing written, and it goes on once that is mended", async () => {
+    await world.log.commit([track("m1", "Seen", {})]);
+    await world.sync();
+    await world.query("ALTER TABLE shop.tracks RENAME COLUMN id TO theirs");
+    await world.log.commit([track("m2", "Seen", {})]);
+    await expect(world.sync()).rejects.toMatchObject({
+      code: "warehouse_refused",
+      fix: expect.stringContaining("altered by hand"),
+    });
+    expect(await count("shop.tracks")).toBe(1);
+    await world.query("ALTER TABLE shop.tracks RENAME COLUMN theirs TO id");
+    await world.sync();
+    expect(await count("shop.tracks")).toBe(2);
+  });
+
   test("another changelog, and a log that went back, are refused", async () => {
     await world.log.commit([track("m1", "Seen", {})]);
     await world.sync();
