@@ -46,7 +46,10 @@ export async function statusCommand(
     rows_committed: log.committed.rows,
     levels,
     shards: { open: open.length, done: shards.size - open.length },
-    furthest_behind_seconds: Math.max(0, ...open.map(({ at }) => (nowMs - at) / 1000)),
+    furthest_behind_seconds: furthestBehindS(
+      open.map(({ at }) => at),
+      nowMs,
+    ),
     workers,
     gaps: gaps.size,
   };
@@ -64,13 +67,14 @@ type StatusReport = {
   readonly rows_committed: number;
   readonly levels: readonly { readonly level: number; readonly files: number; readonly bytes: number }[];
   readonly shards: { readonly open: number; readonly done: number };
-  readonly furthest_behind_seconds: number;
+  /** Null while an open shard has not been read at all. */
+  readonly furthest_behind_seconds: number | null;
   readonly workers: readonly string[];
   readonly gaps: number;
 };
 
 function reportText(report: StatusReport): string {
-  const lag = report.watermark_lag_seconds;
+  const { watermark_lag_seconds: lag, furthest_behind_seconds: furthest } = report;
   const levels = report.levels.map(
     ({ level, files, bytes }) => `level ${level}: ${many(files, "file")}, ${bytesText(bytes)}`,
   );
@@ -80,11 +84,14 @@ function reportText(report: StatusReport): string {
     `watermark  ${report.watermark ?? "none yet"}${lag === null ? "" : `, ${lag.toFixed(1)} s behind`}`,
     `rows       ${count(report.rows_live)} live of ${count(report.rows_committed)} committed, ${count(report.rows_per_second)} a second lately`,
     ...levels.map((text, index) => (index === 0 ? "files" : "").padEnd(11) + text),
-    `shards     ${report.shards.open} open, the furthest ${report.furthest_behind_seconds.toFixed(1)} s behind; ${report.shards.done} done`,
+    `shards     ${report.shards.open} open, the furthest ${furthest === null ? "not read yet" : `${furthest.toFixed(1)} s behind`}; ${report.shards.done} done`,
     `workers    ${report.workers.length === 0 ? painted("red", "none alive: start `varve compactor`") : report.workers.join(", ")}`,
     `gaps       ${report.gaps === 0 ? "0" : painted("yellow", `${report.gaps}: \`varve files\` names them`)}`,
   ].join("\n");
 }
+
+const furthestBehindS = (atMs: readonly number[], nowMs: number): number | null =>
+  atMs.includes(0) ? null : Math.max(0, ...atMs.map((ms) => (nowMs - ms) / 1000));
 
 async function recentCommits(store: ObjectStore, version: number): Promise<Commit[]> {
   const first = Math.max(0, version - RECENT_COMMITS + 1);
