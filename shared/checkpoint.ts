@@ -14,7 +14,7 @@ import type { Action } from "./delta.ts";
 import { domainAction, parseActions } from "./delta.ts";
 import { openDuckDB, sqlText } from "./duckdb.ts";
 import { describeError, VarveError } from "./errors.ts";
-import { LAST_CHECKPOINT_KEY, LOG_DIR, checkpointKey, parseLogKey } from "./keys.ts";
+import { LAST_CHECKPOINT_KEY, LOG_DIR, checkpointKey, commitKey, parseLogKey } from "./keys.ts";
 import { encodePosition } from "./position.ts";
 import type { Snapshot } from "./snapshot.ts";
 import { GAP_DOMAIN, LOG_DOMAIN, restoreSnapshot } from "./snapshot.ts";
@@ -105,14 +105,16 @@ export async function readCheckpoint(store: ObjectStore, signal?: AbortSignal): 
 /** How many are tried before it is taken that none can be read. */
 const TRIES_MAX = 5;
 
-/** The newest checkpoint above a version that can be read, whatever `_last_checkpoint` says; null when there is none. */
+/** The last checkpoint if it is above a version and can be read, or else the newest such; null when there is none. */
 export async function newestCheckpoint(
   store: ObjectStore,
   above: number,
   signal?: AbortSignal,
 ): Promise<Snapshot | null> {
+  const last = await readCheckpoint(store, signal);
+  if (last !== null && last.version > above) return last;
   const versions: number[] = [];
-  for await (const { key } of store.list(LOG_DIR, undefined, signal)) {
+  for await (const { key } of store.list(LOG_DIR, above < 0 ? undefined : commitKey(above), signal)) {
     const parsed = parseLogKey(key);
     if (parsed?.kind === "checkpoint" && parsed.version > above) versions.push(parsed.version);
   }

@@ -92,6 +92,6 @@ export function assertSound(violations: readonly Violation[]): void {
   throw new VarveError(
     "invariant_broken",
     `the log breaks invariant ${first.invariant} at version ${first.version}: ${first.what}${violations.length > 1 ? ` (and ${violations.length - 1} more)` : ""}.`,
-    "Nothing was written. `varve verify` lists every violation; PROTOCOL.md says what each invariant means.",
+    "Nothing was written. `varve verify` lists every violation; docs/operations.md (Restoring) says what to do, PROTOCOL.md what each invariant means.",
   );
 }
