@@ -125,7 +125,8 @@ export async function newestCheckpoint(
   return null;
 }
 
-async function readIfSound(
+/** As `readCheckpointAt`, but null also when it cannot be read. */
+export async function readIfSound(
   store: ObjectStore,
   version: number,
   signal?: AbortSignal,
