@@ -1,7 +1,7 @@
 /**
  * Where the edge's CPU goes: a batch of 100 events taken one step further at a time, each step in a workerd of
- * its own, all in one run. `parse and call` is what nobody could go below: reading, parsing, and four plain
- * calls of this size, with no check, no item and no signature.
+ * its own, all in one run. Two steps beside the ladder say what it could not go below: `parse and call` is reading,
+ * parsing, and four plain calls of this size; `least` stores each event as it came, signed and unchecked.
  */
 import { join } from "node:path";
 import { measureHosts, startCannedTable, startEdge } from "./edge.ts";

@@ -3,7 +3,6 @@
  * changes at three flush intervals. Real files and real merges, each as soon as its window is over; the store is in
  * memory. A flush a second runs over a part of the day, which its name says; `VARVE_LONG=1` for all of it.
  */
-import type { CommitBeside } from "../compactor/compactor.ts";
 import { mergeTasks } from "../compactor/levels.ts";
 import type { CommitPlan } from "../compactor/plan.ts";
 import { planCommit, planCreate, flushKey } from "../compactor/plan.ts";
@@ -11,6 +10,7 @@ import { duckdbEngine } from "../compactor/merge-engine.ts";
 import { openMerger } from "../compactor/merge.ts";
 import { NO_METRICS } from "../compactor/metrics.ts";
 import { openParquetWriter } from "../compactor/parquet.ts";
+import type { CommitBeside } from "../compactor/tip.ts";
 import { systemClock } from "../shared/clock.ts";
 import type { Row } from "../shared/row.ts";
 import { parseSequence } from "../shared/sequence.ts";

@@ -3,7 +3,7 @@ import { openChangelog } from "../reader/changelog.ts";
 import { iso } from "../reader/range.ts";
 import { bytesText, count, many } from "../shared/amounts.ts";
 import type { Commit } from "../shared/delta.ts";
-import { WORKERS_DIR } from "../shared/keys.ts";
+import { WORKERS_DIR, parseWorkerKey } from "../shared/keys.ts";
 import { readCommit } from "../shared/log.ts";
 import type { ObjectStore } from "../shared/store.ts";
 import { LEVELS } from "../shared/window.ts";
@@ -26,7 +26,8 @@ export async function statusCommand(
   const recent = await recentCommits(store, version);
   const workers: string[] = [];
   for await (const { key, modifiedMs } of store.list(WORKERS_DIR)) {
-    if (nowMs - modifiedMs < WORKER_DEAD_MS) workers.push(key.slice(WORKERS_DIR.length, -".json".length));
+    const worker = parseWorkerKey(key);
+    if (worker !== null && nowMs - modifiedMs < WORKER_DEAD_MS) workers.push(worker);
   }
   const open = [...shards.values()].filter(({ done }) => !done);
   const levels = LEVELS.map((level) => {

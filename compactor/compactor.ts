@@ -8,14 +8,10 @@
  * flush.
  */
 import type { Clock } from "../shared/clock.ts";
-import { errorFields, VarveError } from "../shared/errors.ts";
-import { commitKey } from "../shared/keys.ts";
-import { assertSound, loadSnapshot, readCommit } from "../shared/log.ts";
+import { errorFields } from "../shared/errors.ts";
 import type { Position } from "../shared/position.ts";
 import type { Gap, Snapshot } from "../shared/snapshot.ts";
-import { applyCommit } from "../shared/snapshot.ts";
 import type { ObjectStore } from "../shared/store.ts";
-import { TIP_FRESH_MS, putCommit } from "./committer.ts";
 import type { Lane, LaneBatch } from "./lane.ts";
 import type { Start } from "./lineage.ts";
 import { discoveryGaps, forgettableShards, missingParents, newShards, readableShards } from "./lineage.ts";
@@ -24,9 +20,10 @@ import { HEARTBEAT_MS, openMembership, ownerOf } from "./membership.ts";
 import type { Metrics } from "./metrics.ts";
 import type { CompactorLog, Patience } from "./patience.ts";
 import { isPassing, openPatience } from "./patience.ts";
-import type { CommitPlan } from "./plan.ts";
-import { planCommit, planCreate } from "./plan.ts";
+import { planCommit } from "./plan.ts";
 import type { ListedShard, Streams } from "./stream.ts";
+import type { CommitBeside, CommitResult } from "./tip.ts";
+import { openLog, openTip } from "./tip.ts";
 import type { Upkeep } from "./upkeep.ts";
 
 export type CompactorDeps = {
@@ -95,7 +92,7 @@ async function runLanes(deps: CompactorDeps, opened: Snapshot, signal: AbortSign
     return found;
   };
   /** Commits a batch, and with it what the last discovery found. False when the log had moved under it. */
-  const commitBatch = (batch: LaneBatch): Promise<"committed" | "stale" | "gave up"> =>
+  const commitBatch = (batch: LaneBatch): Promise<CommitResult["kind"]> =>
     tip.exclusively(async () => {
       await patience.persist("reading the log's tip", () => tip.catchUp(patience.giveUp));
       const found = stopping.signal.aborted ? NOTHING_FOUND : await discoverInTurn();
@@ -115,6 +112,9 @@ async function runLanes(deps: CompactorDeps, opened: Snapshot, signal: AbortSign
       deps.log.info("committed", commitFields(tip.snapshot(), batch));
       return "committed";
     });
+
+  const ownsAny = (): boolean =>
+    [...readableShards(tip.snapshot().shards).keys(), "heartbeat"].some(membership.owns);
 
   const assign = async (lane: Lane, index: number): Promise<void> => {
     if (stopping.signal.aborted) return;
@@ -140,7 +140,8 @@ async function runLanes(deps: CompactorDeps, opened: Snapshot, signal: AbortSign
       const batch = await lane.take(last || idle);
       if (batch !== null && (batch.positions.size > 0 || (index === 0 && membership.owns("heartbeat")))) {
         const outcome = await commitBatch(batch);
-        if (outcome === "stale") await lane.reset();
+        if (outcome === "outrun") await quietly(deps.log, "resting", rest);
+        if (outcome === "stale" || outcome === "outrun") await lane.reset();
       } else if (batch !== null) listingOwed = false;
       if (batch !== null) {
         committedAtMs = deps.clock.nowMs();
@@ -152,13 +153,20 @@ async function runLanes(deps: CompactorDeps, opened: Snapshot, signal: AbortSign
     }
   };
 
+  const rest = async (): Promise<void> => {
+    const ms = await membership.rest(stopping.signal);
+    if (ms === 0) return;
+    deps.log.warn("others commit faster than this worker can: its shards go to them for a while", { ms });
+  };
+
   const runMembership = async (): Promise<void> => {
     while (!stopping.signal.aborted) {
       await quietly(deps.log, "the heartbeat", () => membership.beat(stopping.signal));
       deps.metrics.workers(membership.workers().length);
-      await quietly(deps.log, "reading the log's tip", () =>
-        tip.exclusively(() => tip.catchUp(stopping.signal)),
-      );
+      await quietly(deps.log, "reading the log's tip", async () => {
+        await tip.exclusively(() => tip.catchUp(stopping.signal));
+        deps.metrics.followed(tip.snapshot(), !ownsAny());
+      });
       await deps.clock.sleep(HEARTBEAT_MS, stopping.signal);
     }
     await quietly(deps.log, "leaving", () => membership.leave(patience.giveUp));
@@ -198,121 +206,6 @@ const hasRowsAbove = ({ files, log }: Snapshot): boolean =>
   files.values().some(({ maxChangedMs }) => maxChangedMs > log.watermarkMs);
 
 const NOTHING: LaneBatch = { files: [], positions: new Map(), gaps: [], records: 0, rejectedRows: 0 };
-
-/** The snapshot at the tip. Makes the log when there is none. */
-export async function openLog(
-  { store, clock, configuration }: Pick<CompactorDeps, "store" | "clock" | "configuration">,
-  signal?: AbortSignal,
-): Promise<Snapshot> {
-  const snapshot = await loadSnapshot(store, undefined, signal);
-  if (snapshot !== null) {
-    const entry = snapshot.entry ?? (await readCommit(store, snapshot.version, signal))?.entry ?? null;
-    return { ...snapshot, entry };
-  }
-  const { commit } = planCreate(clock.uuid(), { txnId: clock.uuid(), nowMs: clock.nowMs() }, configuration);
-  const outcome = await putCommit(store, commit, clock, clock.nowMs(), signal);
-  const made = await loadSnapshot(store, undefined, signal);
-  if (made !== null) return made;
-  throw new VarveError(
-    "log_not_made",
-    "the changelog's first log entry could not be written.",
-    "Check that the bucket exists and that these credentials may write to it.",
-    outcome.kind === "unknown" ? outcome.cause : undefined,
-  );
-}
-
-type CommitResult =
-  | { readonly kind: "committed" }
-  | { readonly kind: "stale"; readonly why: string }
-  | { readonly kind: "gave up" };
-type Planner = (
-  snapshot: Snapshot,
-  identity: { readonly txnId: string; readonly nowMs: number },
-) => CommitPlan;
-
-/** Commits made beside the flushes: merges, retention. */
-export type CommitBeside = (plan: Planner) => Promise<CommitResult>;
-
-type Tip = {
-  readonly snapshot: () => Snapshot;
-  readonly forgetRemoved: (beforeMs: number) => void;
-  /** One at a time: within a process nobody conflicts with itself. */
-  readonly exclusively: <T>(work: () => Promise<T>) => Promise<T>;
-  /** Applies what others have committed. */
-  readonly catchUp: (signal: AbortSignal) => Promise<void>;
-  /** Plans, commits, and plans again on what others committed meanwhile, until it is in or stale. */
-  readonly commit: (patience: Patience, plan: Planner) => Promise<CommitResult>;
-};
-
-function openTip(deps: CompactorDeps, opened: Snapshot): Tip {
-  const { store, clock } = deps;
-  let snapshot = opened;
-  let readMs = clock.nowMs();
-  let queue: Promise<unknown> = Promise.resolve();
-  const apply = (commit: Parameters<typeof applyCommit>[1]): void => {
-    const applied = applyCommit(snapshot, commit);
-    assertSound(applied.violations);
-    snapshot = applied.snapshot;
-  };
-  /** Then what seems to be the tip is where clean-up has been. */
-  const isCleaned = async (version: number, signal: AbortSignal): Promise<boolean> =>
-    (await store.get(commitKey(version), signal)) === null;
-  const catchUp = async (signal: AbortSignal): Promise<void> => {
-    for (;;) {
-      const beganMs = clock.nowMs();
-      const next = await readCommit(store, snapshot.version + 1, signal);
-      if (next !== null) apply(next);
-      else if (beganMs - readMs > TIP_FRESH_MS && (await isCleaned(snapshot.version, signal))) {
-        snapshot = await openLog(deps, signal);
-      } else {
-        readMs = beganMs;
-        return;
-      }
-    }
-  };
-  const commit = async (patience: Patience, plan: Planner): Promise<CommitResult> => {
-    const mine = new Set<string>();
-    for (;;) {
-      const txnId = clock.uuid();
-      mine.add(txnId);
-      const planned = plan(snapshot, { txnId, nowMs: clock.nowMs() });
-      if (planned.kind === "stale") return planned;
-      const outcome = await patience.persist(`committing version ${planned.commit.version}`, async () => {
-        const put = await putCommit(store, planned.commit, clock, readMs, patience.giveUp);
-        if (put.kind === "unknown") throw put.cause;
-        return put;
-      });
-      if (outcome === null) return { kind: "gave up" };
-      if (outcome.kind === "committed") {
-        snapshot = planned.next;
-        return { kind: "committed" };
-      }
-      if (outcome.kind === "fenced") {
-        snapshot = await openLog(deps, patience.giveUp);
-        return { kind: "stale", why: "the log was cleaned up past this worker's tip while it stood still" };
-      }
-      deps.metrics.conflicted();
-      deps.log.info("conflicted", { version: planned.commit.version });
-      apply(outcome.by);
-      if (mine.has(outcome.by.info.txnId)) return { kind: "committed" };
-    }
-  };
-  const exclusively = <T>(work: () => Promise<T>): Promise<T> => {
-    const result = queue.then(work);
-    queue = result.catch(() => undefined);
-    return result;
-  };
-  return {
-    snapshot: () => snapshot,
-    forgetRemoved: (beforeMs) => {
-      const removed = [...snapshot.removed].filter(([, removedMs]) => removedMs >= beforeMs);
-      snapshot = { ...snapshot, removed: new Map(removed) };
-    },
-    exclusively,
-    catchUp,
-    commit,
-  };
-}
 
 type Discovered = {
   readonly listed: number;

@@ -5,13 +5,13 @@ import { VarveError } from "../shared/errors.ts";
 import { dataKey } from "../shared/keys.ts";
 import type { DataFile, Snapshot } from "../shared/snapshot.ts";
 import type { ObjectStore } from "../shared/store.ts";
-import type { CommitBeside } from "./compactor.ts";
 import type { MergeResult, MergeTask } from "./levels.ts";
 import { mergeTasks, planMerge, taskName } from "./levels.ts";
 import type { Metrics } from "./metrics.ts";
 import type { CompactorLog } from "./patience.ts";
 import type { ParquetFile } from "./parquet.ts";
 import type { UploadedFile } from "./plan.ts";
+import type { CommitBeside } from "./tip.ts";
 
 export type Beside = {
   readonly snapshot: () => Snapshot;

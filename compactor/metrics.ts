@@ -19,6 +19,8 @@ export type CallName =
 
 export type Metrics = {
   readonly committed: (snapshot: Snapshot, batch: LaneBatch) => void;
+  /** The log's tip as others have moved it. `idle`: there is nothing that this worker would commit. */
+  readonly followed: (tip: Snapshot, idle: boolean) => void;
   readonly conflicted: () => void;
   readonly merged: (level: Level, rows: number) => void;
   readonly called: (call: CallName, times?: number) => void;
@@ -30,6 +32,7 @@ export type Metrics = {
 /** For runs that nobody watches. */
 export const NO_METRICS: Metrics = {
   committed: () => undefined,
+  followed: () => undefined,
   conflicted: () => undefined,
   merged: () => undefined,
   called: () => undefined,
@@ -61,7 +64,7 @@ export type PrometheusMetrics = Metrics & {
   readonly healthy: () => boolean;
 };
 
-/** @param staleMs without a commit for so long, it is not healthy */
+/** @param staleMs without a commit for so long, a worker that has shards is not healthy */
 export function openPrometheusMetrics(nowMs: () => number, staleMs: number): PrometheusMetrics {
   const registry = new Registry();
   const registers = [registry];
@@ -142,6 +145,10 @@ export function openPrometheusMetrics(nowMs: () => number, staleMs: number): Pro
         bytes.inc(sizeBytes);
       }
       rejected.inc(batch.rejectedRows);
+    },
+    followed: (snapshot, idle) => {
+      tip = snapshot;
+      if (idle) committedMs = nowMs();
     },
     conflicted: () => conflicts.inc(),
     merged: (level, read) => {

@@ -157,9 +157,8 @@ const rejected = (code: string, message: string): EventResult => ({
   reason: { code, message },
 });
 
-function isEventType(value: unknown): value is EventType {
-  return (EVENT_TYPES as readonly unknown[]).includes(value);
-}
+/** V8 compares and looks up its own strings by address: what a type in a body is looked up to is one of them. */
+const TYPES: ReadonlyMap<unknown, EventType> = new Map(EVENT_TYPES.map((type) => [type, type]));
 
 function idText(value: unknown): string | null {
   if (typeof value === "string") return value === "" ? null : value;
@@ -256,9 +255,9 @@ export function normaliseEvent(
   receipt: Receipt,
 ): EventResult {
   if (!isJsonObject(sent)) return rejected("not_an_object", "an event must be a JSON object");
-  const type = pathType ?? sent["type"];
-  if (!isEventType(type)) {
-    return type === undefined
+  const type = pathType ?? TYPES.get(sent["type"]);
+  if (type === undefined) {
+    return sent["type"] === undefined
       ? rejected("missing_type", `type is required inside a batch: one of ${EVENT_TYPES.join(", ")}`)
       : rejected("unknown_type", `type must be one of ${EVENT_TYPES.join(", ")}`);
   }

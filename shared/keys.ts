@@ -9,6 +9,11 @@ export const DATA_DIR = "data/";
 export const WORKERS_DIR = "workers/";
 
 export const workerKey = (id: string): string => `${WORKERS_DIR}${id}.json`;
+/** Of a worker that lives, and wants no work. */
+export const restingWorkerKey = (id: string): string => `${WORKERS_DIR}${id}.resting`;
+
+/** The id in a worker's key; null in a resting one's. */
+export const parseWorkerKey = (key: string): string | null => /^workers\/(.+)\.json$/.exec(key)?.[1] ?? null;
 
 const pad20 = (version: number): string => String(version).padStart(20, "0");
 

@@ -105,4 +105,39 @@ describe("membership", () => {
     await c.beat(SIGNAL);
     expect(c.workers()).toEqual(["a", "c"]);
   });
+
+  test("one that rests owns nothing, is not forgotten, and comes back", async () => {
+    const { join, pass } = room();
+    const [a, b] = [join("a"), join("b")];
+    const beats = async (times: number): Promise<void> => {
+      for (let beat = 0; beat < times; beat += 1) {
+        for (const worker of [a, b]) await worker.beat(SIGNAL);
+        await pass(HEARTBEAT_MS);
+      }
+    };
+    await beats(2);
+    const restMs = await b.rest(SIGNAL);
+    expect(restMs).toBeGreaterThan(HEARTBEAT_MS);
+    expect(b.workers()).toEqual(["a"]);
+    await beats(2);
+    for (const worker of [a, b]) expect(worker.workers()).toEqual(["a"]);
+    await beats(Math.ceil(restMs / HEARTBEAT_MS));
+    for (const worker of [a, b]) expect([...worker.workers()].toSorted()).toEqual(["a", "b"]);
+    expect(await b.rest(SIGNAL)).toBe(2 * restMs);
+  });
+
+  test("the last one does not rest, and one that rests wakes up when the others are gone", async () => {
+    const { join, pass } = room();
+    const [a, b] = [join("a"), join("b")];
+    await a.beat(SIGNAL);
+    expect(await a.rest(SIGNAL)).toBe(0);
+    expect(a.owns("shard")).toBe(true);
+    await b.beat(SIGNAL);
+    expect(await b.rest(SIGNAL)).toBeGreaterThan(0);
+    for (let beat = 0; beat < 4; beat += 1) {
+      await pass(HEARTBEAT_MS);
+      await b.beat(SIGNAL);
+    }
+    expect(b.workers()).toEqual(["b"]);
+  });
 });

@@ -34,7 +34,13 @@ export function supervise(world: World, index: number): Worker {
   const life = async (): Promise<void> => {
     for (let start = 0; !world.stopping; start += 1) {
       stopping = new AbortController();
-      const fate = live(world, random.fork(), stopping.signal, index === 0 && start === 0);
+      const fate = live(
+        world,
+        random.fork(),
+        stopping.signal,
+        index === 0 && start === 0,
+        index === 0 ? world.plan.slowMs : 0,
+      );
       running = fate;
       if ((await fate) === "crashed") world.crashes += 1;
       if (!world.stopping) await world.time.sleep(random.between(100, 8_000));
@@ -64,6 +70,7 @@ function live(
   random: Random,
   signal: AbortSignal,
   first: boolean,
+  commitMs: number,
 ): Promise<"stopped" | "crashed"> {
   const { plan, time } = world;
   const state: State = { dead: false, pausedUntilMs: 0, calls: 0 };
@@ -85,7 +92,8 @@ function live(
       const pauseFirst = random.chance(0.5);
       if (pause && pauseFirst) pauseProcess(world, state, random);
       const outage = to !== "stream" && time.nowMs() < world.outageEndMs;
-      await time.sleep(outage ? TIMEOUT_MS : random.between(1, 40), given);
+      const onItsWayMs = random.between(1, 40) + (to === "commit" ? commitMs : 0);
+      await time.sleep(outage ? TIMEOUT_MS : onItsWayMs, given);
       await awake(world, state);
       if (death === "before") return die();
       if (given?.aborted && death === null && random.chance(0.5)) return aborted();

@@ -46,6 +46,8 @@ export type Plan = {
   readonly restart: number;
   readonly listLagMaxMs: number;
   readonly skewMaxMs: number;
+  /** How much longer than the others' the first worker's commits are on their way. */
+  readonly slowMs: number;
   /** The stream says all it has when it is asked, and clocks agree: the watermark is then true of time. */
   readonly prompt: boolean;
   /** The first worker dies at its n-th call to the outside, before it is made or after it was done. */
@@ -75,9 +77,10 @@ export function planOf(seed: number): Plan {
   const cleaned = random.chance(0.15);
   const prompt = seed % 3 === 0;
   const skewMaxMs = prompt ? 0 : random.pick([0, 1_000, 120_000]);
+  const workers = random.pick([1, 1, 2, 3]);
   return {
     seed,
-    workers: random.pick([1, 1, 2, 3]),
+    workers,
     lanes: random.pick([1, 1, 2]),
     writingMs: cleaned ? random.between(120_000, 240_000) : random.between(20_000, 90_000),
     crash: calm ? 0 : random.pick([0, 0.002, 0.01]),
@@ -92,6 +95,7 @@ export function planOf(seed: number): Plan {
     logRetentionMs: cleaned ? 100_000 + 3 * skewMaxMs : null,
     listLagMaxMs: random.pick([0, 2_000, 20_000]),
     skewMaxMs,
+    slowMs: workers > 1 ? random.pick([0, 0, 6_000]) : 0,
     prompt,
   };
 }
@@ -111,6 +115,7 @@ const QUIET: Omit<Plan, "seed" | "writingMs"> = {
   restart: 0,
   listLagMaxMs: 1_000,
   skewMaxMs: 0,
+  slowMs: 0,
   prompt: true,
 };
 
