@@ -25,9 +25,12 @@ export async function statusCommand(
   const { version, log, files, shards, gaps, live } = await changelog.snapshot();
   const recent = await recentCommits(store, version);
   const workers: string[] = [];
+  let beatMs = 0;
   for await (const { key, modifiedMs } of store.list(WORKERS_DIR)) {
     const worker = parseWorkerKey(key);
-    if (worker !== null && nowMs - modifiedMs < WORKER_DEAD_MS) workers.push(worker);
+    if (worker === null) continue;
+    beatMs = Math.max(beatMs, modifiedMs);
+    if (nowMs - modifiedMs < WORKER_DEAD_MS) workers.push(worker);
   }
   const open = [...shards.values()].filter(({ done }) => !done);
   const levels = LEVELS.map((level) => {
@@ -52,6 +55,7 @@ export async function statusCommand(
       nowMs,
     ),
     workers,
+    last_worker_seen: beatMs === 0 ? null : iso(beatMs),
     gaps: gaps.size,
   };
   await output.line(json ? JSON.stringify(report) : reportText(report));
@@ -71,6 +75,8 @@ type StatusReport = {
   /** Null while an open shard has not been read at all. */
   readonly furthest_behind_seconds: number | null;
   readonly workers: readonly string[];
+  /** By the store's clock. */
+  readonly last_worker_seen: string | null;
   readonly gaps: number;
 };
 
@@ -86,10 +92,14 @@ function reportText(report: StatusReport): string {
     `rows       ${count(report.rows_live)} live of ${count(report.rows_committed)} committed, ${count(report.rows_per_second)} a second lately`,
     ...levels.map((text, index) => (index === 0 ? "files" : "").padEnd(11) + text),
     `shards     ${report.shards.open} open, the furthest ${furthest === null ? "not read yet" : `${furthest.toFixed(1)} s behind`}; ${report.shards.done} done`,
-    `workers    ${report.workers.length === 0 ? painted("red", "none alive: start `varve compactor`") : report.workers.join(", ")}`,
+    `workers    ${report.workers.length === 0 ? painted("red", noWorkers(report)) : report.workers.join(", ")}`,
     `gaps       ${report.gaps === 0 ? "0" : painted("yellow", `${report.gaps}: \`varve files\` names them`)}`,
   ].join("\n");
 }
+
+/** With the time of the last: this machine's clock may be wrong. */
+const noWorkers = ({ last_worker_seen: last }: StatusReport): string =>
+  `none alive${last === null ? "" : `, the last was seen at ${last}`}: start \`varve compactor\``;
 
 const furthestBehindS = (atMs: readonly number[], nowMs: number): number | null =>
   atMs.includes(0) ? null : Math.max(0, ...atMs.map((ms) => (nowMs - ms) / 1000));

@@ -7,8 +7,9 @@ import { commitKey } from "../../shared/keys.ts";
 import { T0, change, position } from "../fakes/changes.ts";
 import { memoryStore } from "../fakes/store.ts";
 
-async function statusOf(atMs: number, json: boolean): Promise<string> {
-  const store = memoryStore();
+async function statusOf(atMs: number, json: boolean, workerMs?: number): Promise<string> {
+  const store = memoryStore(() => workerMs ?? T0);
+  if (workerMs !== undefined) await store.put("workers/w1.json", new Uint8Array([1]), { kind: "always" });
   const created = planCreate("table", { txnId: "t0", nowMs: T0 });
   const positions = new Map([["s1", position({ at: atMs })]]);
   const plan = planCommit(created.next, change({ positions, discoveredMs: atMs }), {
@@ -34,6 +35,14 @@ test("a shard that was not read yet is behind by no time", async () => {
     watermark: null,
     furthest_behind_seconds: null,
   });
+});
+
+test("no worker is alive: when the last one was", async () => {
+  expect(await statusOf(T0, false)).toContain("workers    none alive: start `varve compactor`");
+  const text = await statusOf(T0, false, T0 - 60_000);
+  expect(text).toContain(
+    `workers    none alive, the last was seen at ${new Date(T0 - 60_000).toISOString()}: start`,
+  );
 });
 
 test("one that was read is", async () => {
