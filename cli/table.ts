@@ -38,8 +38,8 @@ export type Table = TableReader & {
 export type TableClient = {
   readonly client: DynamoDBClient;
   readonly name: string;
-  /** Its endpoint or region, for people. */
-  readonly at: string;
+  /** What a call is answered with; what it fails with, as an error that says what to do. */
+  readonly told: <T>(answer: Promise<T>) => Promise<T>;
 };
 
 export function openTableClient(environment: Environment): TableClient {
@@ -51,7 +51,15 @@ export function openTableClient(environment: Environment): TableClient {
     ...(config.DYNAMODB_ENDPOINT === undefined ? {} : { endpoint: config.DYNAMODB_ENDPOINT }),
     ...(credentials === undefined ? {} : { credentials }),
   });
-  return { client, name: config.DYNAMODB_TABLE, at: config.DYNAMODB_ENDPOINT ?? config.AWS_REGION };
+  const name = config.DYNAMODB_TABLE;
+  return {
+    client,
+    name,
+    told: (answer) =>
+      answer.catch((error: unknown) => {
+        throw tableError(name, config.DYNAMODB_ENDPOINT ?? config.AWS_REGION, error);
+      }),
+  };
 }
 
 type GivenCredentials = {
@@ -70,11 +78,7 @@ export function givenCredentials(environment: Environment): GivenCredentials | u
 
 /** Throws `no_table` when it is not there. */
 export async function openTable(environment: Environment, clock: Clock = systemClock): Promise<Table> {
-  const { client, name, at } = openTableClient(environment);
-  const told = <T>(answer: Promise<T>): Promise<T> =>
-    answer.catch((error: unknown) => {
-      throw tableError(name, at, error);
-    });
+  const { client, name, told } = openTableClient(environment);
   const described = await told(client.send(new DescribeTableCommand({ TableName: name })));
   const keyNames = (described.Table?.KeySchema ?? []).map((key) => key.AttributeName ?? "");
   const keyOf = (item: AttributeMap): string =>
@@ -194,6 +198,7 @@ function fromAttributeMap(text: string): Record<string, SdkAttributeValue> {
 }
 
 function tableError(name: string, at: string, error: unknown): VarveError {
+  if (error instanceof VarveError) return error;
   if (error instanceof Error && error.name === "ResourceNotFoundException") {
     return new VarveError(
       "no_table",
@@ -207,7 +212,7 @@ function tableError(name: string, at: string, error: unknown): VarveError {
   if (error instanceof Error && error.name === "AccessDeniedException") {
     return new VarveError(
       "table_forbidden",
-      `table ${name} at ${at} may not be read so: ${why}`,
+      `table ${name} at ${at} is not open to these credentials: ${why}`,
       "Give these credentials the right that is named; OperatorPolicy in deploy/aws/varve.yaml has all that the commands need.",
       error,
     );

@@ -48,20 +48,13 @@ export async function measure(store: ObjectStore, environment: Environment): Pro
 /** DynamoDB counts a table's items and bytes every six hours. */
 async function tableSize(environment: Environment): Promise<Pick<Measured, "items" | "itemBytes">> {
   if (environment["DYNAMODB_TABLE"] === undefined) return { items: undefined, itemBytes: undefined };
-  const { client, name } = openTableClient(environment);
+  const { client, name, told } = openTableClient(environment);
   try {
-    const { Table: table } = await client.send(new DescribeTableCommand({ TableName: name }));
+    const { Table: table } = await told(client.send(new DescribeTableCommand({ TableName: name })));
     const items = table?.ItemCount ?? 0;
     const bytes = table?.TableSizeBytes ?? 0;
     if (items > 0 && bytes > 0) return { items, itemBytes: Math.round(bytes / items) };
-    return await countItems(client, name);
-  } catch (error) {
-    throw new VarveError(
-      "table_unreachable",
-      `DescribeTable ${name} failed: ${error instanceof Error ? error.message || error.name : String(error)}`,
-      "Check DYNAMODB_TABLE, AWS_REGION, DYNAMODB_ENDPOINT and the credentials.",
-      error,
-    );
+    return await told(countItems(client, name));
   } finally {
     client.destroy();
   }

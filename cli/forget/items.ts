@@ -28,7 +28,7 @@ const ATTEMPTS_MAX = 12;
 
 export async function openItems(environment: Environment, clock: Clock): Promise<Items> {
   const reader: TableReader & { readonly close: () => void } = await openTable(environment);
-  const { client, name: table } = openTableClient(environment);
+  const { client, name: table, told } = openTableClient(environment);
 
   return {
     present: async (keys) => {
@@ -39,7 +39,7 @@ export async function openItems(environment: Environment, clock: Clock): Promise
     },
     remove: async (keys, progress) => {
       for (let start = 0; start < keys.length; start += KEYS_A_WRITE) {
-        await removeBatch(client, table, keys.slice(start, start + KEYS_A_WRITE), clock);
+        await told(removeBatch(client, table, keys.slice(start, start + KEYS_A_WRITE), clock));
         progress(Math.min(start + KEYS_A_WRITE, keys.length), keys.length);
       }
     },
@@ -54,7 +54,7 @@ export async function openItems(environment: Environment, clock: Clock): Promise
       return found;
     },
     sizeBytes: async () => {
-      const { Table: described } = await client.send(new DescribeTableCommand({ TableName: table }));
+      const { Table: described } = await told(client.send(new DescribeTableCommand({ TableName: table })));
       return described?.TableSizeBytes ?? 0;
     },
     close: () => {
