@@ -120,7 +120,7 @@ function plot(given: GivenWorkload, workload: Workload, prices: PriceList): stri
   return plotSvg({
     points,
     changesPerSecond: given.changesPerSecond,
-    subtitle: `Marked: ${short(workload.items)} items of ${workload.itemBytes} B, ${short(given.changesPerSecond)} changes a second, kept ${daysText(workload)}, ${many(workload.consumers, "consumer")}`,
+    subtitle: `Marked: ${short(workload.items)} ${noun(workload.items, "item")} of ${workload.itemBytes} B, ${short(given.changesPerSecond)} ${noun(given.changesPerSecond, "change")} a second, kept ${daysText(workload)}, ${many(workload.consumers, "consumer")}`,
     asOf: prices.asOf,
   });
 }
@@ -130,7 +130,7 @@ const daysText = ({ retentionDays: [low, high] }: Workload): string =>
 
 function workloadText(workload: Workload, measured: Measured | undefined): string {
   const lines = [
-    `${short(workload.items)} items of ${workload.itemBytes} B, ${short(workload.changesPerSecond)} changes a second, ${short(workload.shards)} ${noun(workload.shards, "shard")}, flush ${Number(workload.flushSeconds.toPrecision(3))} s, kept ${daysText(workload)}, consumers: ${workload.consumers}${workload.remoteConsumers > 0 ? `, ${workload.remoteConsumers} elsewhere` : ""}.`,
+    `${short(workload.items)} ${noun(workload.items, "item")} of ${workload.itemBytes} B, ${short(workload.changesPerSecond)} ${noun(workload.changesPerSecond, "change")} a second, ${short(workload.shards)} ${noun(workload.shards, "shard")}, flush ${Number(workload.flushSeconds.toPrecision(3))} s, kept ${daysText(workload)}, consumers: ${workload.consumers}${workload.remoteConsumers > 0 ? `, ${workload.remoteConsumers} elsewhere` : ""}.`,
   ];
   if (measured !== undefined) {
     const { figures } = measured;
