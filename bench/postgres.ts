@@ -23,7 +23,7 @@ export async function startPostgres(): Promise<TestPostgres> {
   const dir = await mkdtemp(join(tmpdir(), "varve-postgres-"));
   // Started by root, the server runs as another user, who must be able to enter.
   await chmod(dir, 0o755);
-  const port = await freePort(new Set());
+  const port = await freePort();
   const said: string[] = [];
   const server = new EmbeddedPostgres({
     databaseDir: join(dir, "data"),

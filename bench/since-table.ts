@@ -1,10 +1,9 @@
 /** What changed since T without a changelog: a query of a secondary index on the modification time, and a scan. */
 import { spawn } from "node:child_process";
 import { rm } from "node:fs/promises";
-import { createServer } from "node:net";
-import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
+import { freePort } from "../local/ports.ts";
 import { dynoxideBinary } from "../local/dynamodb.ts";
 import type { DynamoClient } from "../shared/aws/dynamodb.ts";
 import { createDynamo } from "../shared/aws/dynamodb.ts";
@@ -238,15 +237,4 @@ async function scanOnce(dynamo: DynamoClient): Promise<Cost> {
   } while (from !== undefined);
   if (count !== CHANGED) throw new Error(`the scan gave ${count} items, not ${CHANGED}`);
   return { ms: performance.now() - began, ...cost };
-}
-
-function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const server = createServer();
-    server.once("error", reject);
-    server.listen(0, "127.0.0.1", () => {
-      const { port } = server.address() as AddressInfo;
-      server.close(() => resolve(port));
-    });
-  });
 }

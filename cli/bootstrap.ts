@@ -2,6 +2,7 @@
 import { bootstrap } from "../compactor/bootstrap.ts";
 import { openParquetWriter } from "../compactor/parquet.ts";
 import { findRepeats } from "../compactor/repeats.ts";
+import { many } from "../shared/amounts.ts";
 import { systemClock } from "../shared/clock.ts";
 import type { ObjectStore } from "../shared/store.ts";
 import type { Output } from "./output.ts";
@@ -41,7 +42,7 @@ export async function bootstrapCommand(
     await output.line(
       json
         ? JSON.stringify(result)
-        : `${items} items taken in${resumed ? ", resumed" : ""}; ${repeated} of them had changed meanwhile: the stream's rows stand`,
+        : `${many(items, "item")} taken in${resumed ? ", resumed" : ""}; ${repeated} of them had changed meanwhile: the stream's rows stand`,
     );
   } finally {
     await parquet.close();

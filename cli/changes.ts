@@ -6,6 +6,7 @@ import { namesIn, nearest } from "../reader/names.ts";
 import type { Filter, Since } from "../reader/range.ts";
 import { describeSince } from "../reader/range.ts";
 import type { ChangeRow } from "../reader/scan.ts";
+import { count, many } from "../shared/amounts.ts";
 import { VarveError } from "../shared/errors.ts";
 import type { ObjectStore } from "../shared/store.ts";
 import type { FileOutput, Output } from "./output.ts";
@@ -39,14 +40,16 @@ export async function changesCommand(
   const changes = await changelog.changesSince(since, { until, columns, ...filter });
   for (const { message } of changes.notices) output.note(`note: ${message}`);
   const taken: Taken = { count: 0, cutAt: null, lastMs: null, wholeMs: null };
-  const rows = taking(changes.rows, limit, taken, (count) => output.progress(`${count} rows`));
-  if (format === "parquet") await withParquet(rows, output.file);
+  const rows = taking(changes.rows, limit, taken, (rowCount) => output.progress(many(rowCount, "row")));
+  const first = await rows.next();
+  if (first.done === true) await checkNames(store, await changelog.files(), filter);
+  const all = goingOn(first, rows);
+  if (format === "parquet") await withParquet(all, output.file);
   else {
     const { header, line } = rowFormat(format, false);
     if (header !== null) await output.line(header);
-    for await (const row of rows) await output.line(line(row));
+    for await (const row of all) await output.line(line(row));
   }
-  if (taken.count === 0) await checkNames(store, await changelog.files(), filter);
   report(changes, taken, output);
 }
 
@@ -55,11 +58,11 @@ function report({ counts, since, next }: Changes, taken: Taken, output: Output):
   const end = taken.cutAt === null ? next : taken.cutAt(since);
   output.note(
     taken.cutAt === null
-      ? `${taken.count} rows in (${describeSince(since)}, ${describeSince(end)}]`
-      : `the first ${taken.count} rows after ${describeSince(since)}; there are more`,
+      ? `${many(taken.count, "row")} in (${describeSince(since)}, ${describeSince(end)}]`
+      : `the first ${many(taken.count, "row")} after ${describeSince(since)}; there are more`,
   );
   output.note(
-    `read ${read.files} of ${live.files} files, ${read.bytes} of ${live.bytes} bytes, in ${read.requests} requests`,
+    `read ${count(read.files)} of ${many(live.files, "file")}, ${count(read.bytes)} of ${many(live.bytes, "byte")}, in ${many(read.requests, "request")}`,
   );
   output.note(`next: --since ${describeSince(end)}`);
   if (taken.cutAt !== null && describeSince(end) === describeSince(since))
@@ -80,7 +83,7 @@ async function* taking(
   rows: AsyncIterable<ChangeRow>,
   limit: number | undefined,
   taken: Taken,
-  progress: (count: number) => void,
+  progress: (rowCount: number) => void,
 ): AsyncGenerator<ChangeRow> {
   for await (const row of rows) {
     if (row.changedMs !== taken.lastMs) taken.wholeMs = taken.lastMs;
@@ -95,6 +98,12 @@ async function* taking(
     if (taken.count % 1000 === 0) progress(taken.count);
     yield row;
   }
+}
+
+async function* goingOn<T>(first: IteratorResult<T>, rest: AsyncIterable<T>): AsyncGenerator<T> {
+  if (first.done === true) return;
+  yield first.value;
+  yield* rest;
 }
 
 /** No rows: because nothing changed, or because there is no such source or collection. */
@@ -126,21 +135,21 @@ export async function followCommand(
   const changelog = await openChangelog(store);
   const { header, line } = rowFormat(format, true);
   if (header !== null) await output.line(header);
-  let count = 0;
+  let rowCount = 0;
   let version: number | null = null;
   try {
     following: for await (const batch of changelog.follow({ ...options, signal })) {
       for await (const row of batch.rows) {
         await output.line(line(row, batch.version));
-        count += 1;
-        if (count === limit) break following;
+        rowCount += 1;
+        if (rowCount === limit) break following;
       }
       version = batch.version;
-      output.progress(`${count} rows, version ${version}`);
+      output.progress(`${many(rowCount, "row")}, version ${version}`);
     }
   } catch (error) {
     if (!signal.aborted) throw error;
   }
-  output.note(`${count} rows`);
+  output.note(many(rowCount, "row"));
   if (version !== null) output.note(`next: --since ${version}`);
 }

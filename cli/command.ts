@@ -1,5 +1,6 @@
 /** What a command of `varve` is: its words and options, how they are explained, and what it does. */
 import { parseArgs } from "node:util";
+import { parseDurationMs } from "../shared/config.ts";
 import { openOutput } from "./output.ts";
 import type { FileOutput } from "./output.ts";
 import type { Environment } from "./target.ts";
@@ -44,7 +45,14 @@ export type Options = {
   readonly number: (name: string, otherwise: number) => number;
   /** A whole number of 1 or more. */
   readonly count: (name: string) => number | undefined;
+  /** 0 to 65535. */
+  readonly port: (name: string, otherwise: number) => number;
+  /** 10 ms or more, as ms. */
+  readonly duration: (name: string) => number | undefined;
 };
+
+const PORT_MAX = 65_535;
+const DURATION_LEAST_MS = 10;
 
 export const DATA_OPTION: OptionSpec = {
   type: "string",
@@ -87,7 +95,7 @@ export function parseCommand(
 const misuseOf = (message: string): string =>
   (message.split(". To specify a positional")[0] ?? message).replaceAll("\n", " ");
 
-function openOptions(values: Readonly<Record<string, string | boolean | undefined>>): Options {
+export function openOptions(values: Readonly<Record<string, string | boolean | undefined>>): Options {
   const text = (name: string): string | undefined => {
     const value = values[name];
     return typeof value === "string" ? value : undefined;
@@ -108,6 +116,20 @@ function openOptions(values: Readonly<Record<string, string | boolean | undefine
       const parsed = Number(text(name));
       if (parsed >= 1 && Number.isSafeInteger(parsed)) return parsed;
       throw new Misuse(`--${name} takes a whole number of 1 or more, not ${JSON.stringify(text(name))}`);
+    },
+    port: (name, otherwise) => {
+      const value = text(name) ?? String(otherwise);
+      if (/^\d{1,5}$/.test(value) && Number(value) <= PORT_MAX) return Number(value);
+      throw new Misuse(`--${name} takes a port from 0 to ${PORT_MAX}, not ${JSON.stringify(value)}`);
+    },
+    duration: (name) => {
+      const value = text(name);
+      if (value === undefined) return undefined;
+      const ms = parseDurationMs(value);
+      if (ms !== null && ms >= DURATION_LEAST_MS) return ms;
+      throw new Misuse(
+        `--${name} takes a duration such as 500ms, 5m, 12h or 2d, not ${JSON.stringify(value)}`,
+      );
     },
   };
 }

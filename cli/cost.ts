@@ -1,14 +1,16 @@
 /** `varve cost`: what the changelog costs a month, here and elsewhere. */
 import { writeFile } from "node:fs/promises";
+import { many, noun, short } from "../shared/amounts.ts";
 import { VarveError } from "../shared/errors.ts";
 import type { Estimate } from "../shared/cost/estimate.ts";
-import { estimateAll, estimateRest, estimateScale, short } from "../shared/cost/estimate.ts";
+import { estimateAll, estimateRest, estimateScale } from "../shared/cost/estimate.ts";
 import type { Measured } from "./cost/measured.ts";
 import { plotSvg, rangeText } from "./cost/plot.ts";
 import type { PriceList } from "../shared/cost/prices.ts";
 import { readPrices } from "../shared/cost/prices.ts";
 import type { GivenWorkload, Workload } from "../shared/cost/workload.ts";
 import { completeWorkload } from "../shared/cost/workload.ts";
+import { Misuse } from "./command.ts";
 import type { Output } from "./output.ts";
 
 export type CostArguments = {
@@ -26,7 +28,7 @@ export async function costCommand(args: CostArguments, output: Output): Promise<
   const estimates = estimateAll(given, prices);
   const workload = completeWorkload(given, prices);
   const rest = estimateRest(given, prices);
-  if (args.plot !== undefined) await writeFile(args.plot, plot(given, workload, prices));
+  if (args.plot !== undefined) await writePlot(args.plot, plot(given, workload, prices));
   if (args.json) {
     await output.line(
       JSON.stringify({
@@ -53,7 +55,20 @@ export async function costCommand(args: CostArguments, output: Output): Promise<
   if (args.plot !== undefined) output.note(`plotted to ${args.plot}`);
 }
 
-/** What is given stands above what is measured. Throws `too_few_numbers`. */
+async function writePlot(path: string, svg: string): Promise<void> {
+  try {
+    await writeFile(path, svg);
+  } catch (error) {
+    throw new VarveError(
+      "plot_unwritable",
+      `the plot cannot be written: ${error instanceof Error ? error.message : String(error)}`,
+      "Name a file in a folder that exists: --plot cost.svg.",
+      error,
+    );
+  }
+}
+
+/** What is given stands above what is measured. Too little given is misuse; `too_few_numbers` when it is measured as well. */
 export function needed(given: CostArguments["given"], measured: Measured | undefined): GivenWorkload {
   const items = given.items ?? measured?.items;
   const itemBytes = given.itemBytes ?? measured?.itemBytes;
@@ -64,11 +79,11 @@ export function needed(given: CostArguments["given"], measured: Measured | undef
     ...(changesPerSecond === undefined ? ["--changes-per-second"] : []),
   ];
   if (items === undefined || itemBytes === undefined || changesPerSecond === undefined) {
-    throw new VarveError(
-      "too_few_numbers",
-      `${missing.join(", ")} ${missing.length === 1 ? "is" : "are"} needed${measured === undefined ? "" : ": the table does not say"}.`,
-      "Such as: varve cost --items 100M --item-bytes 900 --changes-per-second 500. Or --measured, for those of a running system.",
-    );
+    const lacking = `${missing.join(", ")} ${missing.length === 1 ? "is" : "are"} needed`;
+    const such = "varve cost --items 100M --item-bytes 900 --changes-per-second 500";
+    if (measured === undefined)
+      throw new Misuse(`${lacking}, such as: ${such}. Or --measured, for those of a running system.`);
+    throw new VarveError("too_few_numbers", `${lacking}: the table does not say.`, `Such as: ${such}.`);
   }
   return {
     ...given,
@@ -105,22 +120,22 @@ function plot(given: GivenWorkload, workload: Workload, prices: PriceList): stri
   return plotSvg({
     points,
     changesPerSecond: given.changesPerSecond,
-    subtitle: `Marked: ${short(workload.items)} items of ${workload.itemBytes} B, ${short(given.changesPerSecond)} changes a second, kept ${daysText(workload)}, ${workload.consumers} ${workload.consumers === 1 ? "consumer" : "consumers"}`,
+    subtitle: `Marked: ${short(workload.items)} ${noun(workload.items, "item")} of ${workload.itemBytes} B, ${short(given.changesPerSecond)} ${noun(given.changesPerSecond, "change")} a second, kept ${daysText(workload)}, ${many(workload.consumers, "consumer")}`,
     asOf: prices.asOf,
   });
 }
 
 const daysText = ({ retentionDays: [low, high] }: Workload): string =>
-  low === high ? `${low} days` : `${low}-${high} days`;
+  low === high ? many(low, "day") : `${low}-${high} days`;
 
 function workloadText(workload: Workload, measured: Measured | undefined): string {
   const lines = [
-    `${short(workload.items)} items of ${workload.itemBytes} B, ${short(workload.changesPerSecond)} changes a second, ${short(workload.shards)} shards, flush ${Number(workload.flushSeconds.toPrecision(3))} s, kept ${daysText(workload)}, consumers: ${workload.consumers}${workload.remoteConsumers > 0 ? `, ${workload.remoteConsumers} elsewhere` : ""}.`,
+    `${short(workload.items)} ${noun(workload.items, "item")} of ${workload.itemBytes} B, ${short(workload.changesPerSecond)} ${noun(workload.changesPerSecond, "change")} a second, ${short(workload.shards)} ${noun(workload.shards, "shard")}, flush ${Number(workload.flushSeconds.toPrecision(3))} s, kept ${daysText(workload)}, consumers: ${workload.consumers}${workload.remoteConsumers > 0 ? `, ${workload.remoteConsumers} elsewhere` : ""}.`,
   ];
   if (measured !== undefined) {
     const { figures } = measured;
     lines.push(
-      `Measured from ${new Date(figures.fromMs).toISOString()} to ${new Date(figures.toMs).toISOString()}: ${figures.commits} commits, ${figures.files} files, ${figures.rows} rows for ${figures.changes} changes, ${figures.bytes} bytes (${Math.round(measured.storedRowBytes)} a change)${figures.mergedFiles > 0 ? `, ${figures.mergedFiles} merged files of ${figures.mergedBytes} bytes` : ""}.`,
+      `Measured from ${new Date(figures.fromMs).toISOString()} to ${new Date(figures.toMs).toISOString()}: ${many(figures.commits, "commit")}, ${many(figures.files, "file")}, ${many(figures.rows, "row")} for ${many(figures.changes, "change")}, ${many(figures.bytes, "byte")} (${Math.round(measured.storedRowBytes)} a change)${figures.mergedFiles > 0 ? `, ${many(figures.mergedFiles, "merged file")} of ${many(figures.mergedBytes, "byte")}` : ""}.`,
     );
   }
   return lines.join("\n");

@@ -3,6 +3,7 @@ import { DynamoDBClient } from "@aws-sdk/client-dynamodb";
 import { DynamoDBStreamsClient } from "@aws-sdk/client-dynamodb-streams";
 import { GetBucketVersioningCommand, S3Client } from "@aws-sdk/client-s3";
 import { defaultProvider } from "@aws-sdk/credential-provider-node";
+import { many } from "../shared/amounts.ts";
 import { openS3Store } from "../shared/aws/s3.ts";
 import type { S3Config } from "../shared/aws/s3.ts";
 import { systemClock } from "../shared/clock.ts";
@@ -14,6 +15,7 @@ import { storeChecks } from "./doctor/store-checks.ts";
 import { tableChecks } from "./doctor/table-checks.ts";
 import type { Output } from "./output.ts";
 import { painted } from "./output.ts";
+import { givenCredentials } from "./table.ts";
 import type { Environment } from "./target.ts";
 
 export type DoctorArguments = {
@@ -56,7 +58,7 @@ export async function doctorCommand(
     else {
       const tookS = ((clock.nowMs() - beganMs) / 1000).toFixed(1);
       await output.line(
-        `\n${isFit ? painted("green", "fit for use") : painted("red", "NOT FIT FOR USE")}: ${counts.ok} ok, ${counts.warn} warnings, ${counts.fail} failed, ${counts.skipped} not checked, in ${tookS} s`,
+        `\n${isFit ? painted("green", "fit for use") : painted("red", "NOT FIT FOR USE")}: ${counts.ok} ok, ${many(counts.warn, "warning")}, ${counts.fail} failed, ${counts.skipped} not checked, in ${tookS} s`,
       );
     }
     return isFit;
@@ -69,7 +71,8 @@ type Config = ReturnType<typeof CHANGELOG_ENV.parse> & Partial<ReturnType<typeof
 
 function openChecks(environment: Environment, config: Config, { edge, table }: DoctorArguments) {
   const s3 = { ...s3ConfigOf(config), attemptsMax: ATTEMPTS_MAX, timeoutMs: TIMEOUT_MS };
-  const credentials = awsCredentials(environment);
+  const given = givenCredentials(environment);
+  const credentials = given === undefined ? defaultProvider() : () => Promise.resolve(given);
   const base = { region: config.AWS_REGION, credentials, maxAttempts: ATTEMPTS_MAX };
   const at = (endpoint: string | undefined) => (endpoint === undefined ? {} : { endpoint });
   const store = openS3Store(s3);
@@ -120,22 +123,6 @@ function openChecks(environment: Environment, config: Config, { edge, table }: D
 
 const needing = (ground: string, checks: readonly Check[]): readonly Check[] =>
   checks.map((check) => ({ ...check, needs: [ground, ...(check.needs ?? [])] }));
-
-/** The variables' own, where the commands take them from a system on this machine; otherwise as everywhere. */
-function awsCredentials(environment: Environment): ReturnType<typeof defaultProvider> {
-  const [accessKeyId, secretAccessKey] = [
-    environment["AWS_ACCESS_KEY_ID"],
-    environment["AWS_SECRET_ACCESS_KEY"],
-  ];
-  if (accessKeyId === undefined || secretAccessKey === undefined) return defaultProvider();
-  const sessionToken = environment["AWS_SESSION_TOKEN"];
-  return () =>
-    Promise.resolve({
-      accessKeyId,
-      secretAccessKey,
-      ...(sessionToken === undefined ? {} : { sessionToken }),
-    });
-}
 
 const s3Client = ({ region, endpoint, credentials, timeoutMs }: S3Config): S3Client =>
   new S3Client({

@@ -1,15 +1,24 @@
 /** `varve files`: the live data files. */
 import { openChangelog } from "../reader/changelog.ts";
-import { iso } from "../reader/range.ts";
+import { completeUpTo, iso } from "../reader/range.ts";
+import { many } from "../shared/amounts.ts";
+import type { Presigner } from "../shared/aws/presign.ts";
 import type { ObjectStore } from "../shared/store.ts";
 import type { Output } from "./output.ts";
+
+export type FilesArguments = {
+  readonly json: boolean;
+  /** Gives each file its `url`. */
+  readonly presign?: Presigner | undefined;
+};
 
 export async function filesCommand(
   store: ObjectStore,
   /** What paths are relative to: `s3://bucket/prefix`, or a directory. */
   root: string,
-  json: boolean,
+  { json, presign }: FilesArguments,
   output: Output,
+  nowMs: number,
 ): Promise<void> {
   const changelog = await openChangelog(store);
   const files = await changelog.files();
@@ -29,6 +38,7 @@ export async function filesCommand(
       setsum: file.totals.sum,
       sha256: file.sha256,
       complete_up_to: iso(snapshot.log.watermarkMs),
+      ...(presign === undefined ? {} : { url: await presign(file.path, nowMs) }),
     };
     await output.line(
       json
@@ -38,7 +48,7 @@ export async function filesCommand(
   }
   const { rows } = snapshot.live;
   output.note(
-    `${files.length} files, ${rows} rows at version ${snapshot.version}, complete up to ${iso(snapshot.log.watermarkMs)}`,
+    `${many(files.length, "file")}, ${many(rows, "row")} at version ${snapshot.version}, ${completeUpTo(snapshot.log.watermarkMs)}`,
   );
   for (const gap of snapshot.gaps.values()) {
     output.note(

@@ -4,6 +4,7 @@
  * The items go first; their deletes run through the changelog like any change, so consumers learn of them. Once
  * they are in, every file that has rows of the user is written anew without them.
  */
+import { many } from "../shared/amounts.ts";
 import type { Clock } from "../shared/clock.ts";
 import { systemClock } from "../shared/clock.ts";
 import { VarveError } from "../shared/errors.ts";
@@ -151,7 +152,7 @@ function forgottenText(forgotten: Forgotten, args: ForgetArguments): string {
   if (!args.yes) {
     return [
       `items   ${items.found} in the table`,
-      `rows    ${rows.found}, in ${files.read} files read`,
+      `rows    ${rows.found}, in ${many(files.read, "file")} read`,
       ...(args.withAnonymous
         ? [`        anonymous ids that are this user's alone: ${forgotten.anonymousIds}`]
         : []),
@@ -160,7 +161,7 @@ function forgottenText(forgotten: Forgotten, args: ForgetArguments): string {
   }
   return [
     `items   ${items.deleted} deleted, ${items.left} left${forgotten.tableScanned ? " (the whole table was read)" : " (by key; --scan-table reads the whole table)"}`,
-    `rows    ${rows.dropped} dropped, ${rows.left} left in ${files.read} files read again`,
+    `rows    ${rows.dropped} dropped, ${rows.left} left in ${many(files.read, "file")} read again`,
     `files   ${files.replaced} replaced, ${files.purged === files.replaced ? "and deleted" : "deleted by the compactor once VARVE_LOG_RETENTION has passed (--purge: now)"}`,
     ...(deletesKept > 0
       ? [

@@ -1,4 +1,5 @@
 /** How far long work is: a bar, the pace, and the time left. */
+import { count } from "../shared/amounts.ts";
 import type { Clock } from "../shared/clock.ts";
 import type { Output } from "./output.ts";
 
@@ -29,8 +30,6 @@ export function progressText(step: string, done: number, total: number | null, a
   const percent = String(Math.floor(part * 100)).padStart(3);
   return `${step}  [${bar}] ${percent}%  ${count(done)} of ${count(total)}${pace}${left}`;
 }
-
-const count = (value: number): string => value.toLocaleString("en-US");
 
 function minutes(seconds: number): string {
   const whole = Math.round(seconds);

@@ -16,6 +16,18 @@ export type SourceStore = {
 const PROJECT = join(import.meta.dirname, "..");
 const WRANGLER = join(PROJECT, "node_modules/wrangler/bin/wrangler.js");
 const run = promisify(execFile);
+/** A list of some hundred thousand keys. */
+const OUTPUT_BYTES_MAX = 64 * 1024 ** 2;
+const TIMEOUT_MS = 120_000;
+
+/** What wrangler calls an error, or else the last that it said, or else why there is no answer. */
+function reasonOf(error: unknown): string {
+  const { stderr = "", killed = false } = error as { readonly stderr?: string; readonly killed?: boolean };
+  if (killed) return `no answer within ${TIMEOUT_MS / 1000} s`;
+  const said = stderr.trim().split("\n").at(-1)?.trim() ?? "";
+  const named = /ERROR[^\n]*?\s{1}(.+)/.exec(stderr)?.[1];
+  return named ?? (said !== "" ? said : error instanceof Error ? error.message : String(error));
+}
 
 /** Wrangler asks Cloudflare, or with `persistTo` a folder of this machine. */
 export type WranglerPlace =
@@ -30,16 +42,19 @@ export function openWranglerStore(place: WranglerPlace): SourceStore {
 
   async function wrangler(args: readonly string[]): Promise<string> {
     try {
-      const options = { cwd: PROJECT, env: { ...process.env, WRANGLER_SEND_METRICS: "false" } };
+      const options = {
+        cwd: PROJECT,
+        env: { ...process.env, WRANGLER_SEND_METRICS: "false" },
+        maxBuffer: OUTPUT_BYTES_MAX,
+        timeout: TIMEOUT_MS,
+      };
       const words = [WRANGLER, "kv", "key", ...args, "--binding", "SOURCES", ...where];
       const { stdout } = await run(process.execPath, words, options);
       return stdout;
     } catch (error) {
-      const { stderr = "" } = error as { readonly stderr?: string };
-      const reason = /ERROR[^\n]*?\s{1}(.+)/.exec(stderr)?.[1] ?? "see its output above";
       throw new VarveError(
         "wrangler_failed",
-        `wrangler could not reach the sources: ${reason}`,
+        `wrangler could not reach the sources: ${reasonOf(error)}`,
         "`npx wrangler login`, and check the KV namespace's id in wrangler.toml.",
         error,
       );

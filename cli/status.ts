@@ -1,6 +1,7 @@
 /** `varve status`: how the running system stands, read from the changelog alone. */
 import { openChangelog } from "../reader/changelog.ts";
 import { iso } from "../reader/range.ts";
+import { bytesText, count, many } from "../shared/amounts.ts";
 import type { Commit } from "../shared/delta.ts";
 import { WORKERS_DIR, parseWorkerKey } from "../shared/keys.ts";
 import { readCommit } from "../shared/log.ts";
@@ -24,9 +25,12 @@ export async function statusCommand(
   const { version, log, files, shards, gaps, live } = await changelog.snapshot();
   const recent = await recentCommits(store, version);
   const workers: string[] = [];
+  let beatMs = 0;
   for await (const { key, modifiedMs } of store.list(WORKERS_DIR)) {
     const worker = parseWorkerKey(key);
-    if (worker !== null && nowMs - modifiedMs < WORKER_DEAD_MS) workers.push(worker);
+    if (worker === null) continue;
+    beatMs = Math.max(beatMs, modifiedMs);
+    if (nowMs - modifiedMs < WORKER_DEAD_MS) workers.push(worker);
   }
   const open = [...shards.values()].filter(({ done }) => !done);
   const levels = LEVELS.map((level) => {
@@ -46,8 +50,12 @@ export async function statusCommand(
     rows_committed: log.committed.rows,
     levels,
     shards: { open: open.length, done: shards.size - open.length },
-    furthest_behind_seconds: Math.max(0, ...open.map(({ at }) => (nowMs - at) / 1000)),
+    furthest_behind_seconds: furthestBehindS(
+      open.map(({ at }) => at),
+      nowMs,
+    ),
     workers,
+    last_worker_seen: beatMs === 0 ? null : iso(beatMs),
     gaps: gaps.size,
   };
   await output.line(json ? JSON.stringify(report) : reportText(report));
@@ -64,29 +72,37 @@ type StatusReport = {
   readonly rows_committed: number;
   readonly levels: readonly { readonly level: number; readonly files: number; readonly bytes: number }[];
   readonly shards: { readonly open: number; readonly done: number };
-  readonly furthest_behind_seconds: number;
+  /** Null while an open shard has not been read at all. */
+  readonly furthest_behind_seconds: number | null;
   readonly workers: readonly string[];
+  /** By the store's clock. */
+  readonly last_worker_seen: string | null;
   readonly gaps: number;
 };
 
 function reportText(report: StatusReport): string {
-  const lag = report.watermark_lag_seconds;
+  const { watermark_lag_seconds: lag, furthest_behind_seconds: furthest } = report;
   const levels = report.levels.map(
-    ({ level, files, bytes }) => `level ${level}: ${files} files, ${megabytes(bytes)} MB`,
+    ({ level, files, bytes }) => `level ${level}: ${many(files, "file")}, ${bytesText(bytes)}`,
   );
   return [
     `changelog  ${report.changelog}`,
     `version    ${report.version}, committed ${report.committed_at}`,
     `watermark  ${report.watermark ?? "none yet"}${lag === null ? "" : `, ${lag.toFixed(1)} s behind`}`,
-    `rows       ${report.rows_live} live of ${report.rows_committed} committed, ${report.rows_per_second} a second lately`,
+    `rows       ${count(report.rows_live)} live of ${count(report.rows_committed)} committed, ${count(report.rows_per_second)} a second lately`,
     ...levels.map((text, index) => (index === 0 ? "files" : "").padEnd(11) + text),
-    `shards     ${report.shards.open} open, the furthest ${report.furthest_behind_seconds.toFixed(1)} s behind; ${report.shards.done} done`,
-    `workers    ${report.workers.length === 0 ? painted("red", "none alive: start `varve compactor`") : report.workers.join(", ")}`,
+    `shards     ${report.shards.open} open, the furthest ${furthest === null ? "not read yet" : `${furthest.toFixed(1)} s behind`}; ${report.shards.done} done`,
+    `workers    ${report.workers.length === 0 ? painted("red", noWorkers(report)) : report.workers.join(", ")}`,
     `gaps       ${report.gaps === 0 ? "0" : painted("yellow", `${report.gaps}: \`varve files\` names them`)}`,
   ].join("\n");
 }
 
-const megabytes = (bytes: number): string => (bytes / 1_000_000).toFixed(bytes < 10_000_000 ? 2 : 0);
+/** With the time of the last: this machine's clock may be wrong. */
+const noWorkers = ({ last_worker_seen: last }: StatusReport): string =>
+  `none alive${last === null ? "" : `, the last was seen at ${last}`}: start \`varve compactor\``;
+
+const furthestBehindS = (atMs: readonly number[], nowMs: number): number | null =>
+  atMs.includes(0) ? null : Math.max(0, ...atMs.map((ms) => (nowMs - ms) / 1000));
 
 async function recentCommits(store: ObjectStore, version: number): Promise<Commit[]> {
   const first = Math.max(0, version - RECENT_COMMITS + 1);

@@ -8,13 +8,20 @@ import {
 } from "@aws-sdk/client-dynamodb";
 import type { ScanPage } from "../compactor/bootstrap.ts";
 import type { TableReader } from "../reader/verify.ts";
+import { many } from "../shared/amounts.ts";
+import type { Clock } from "../shared/clock.ts";
+import { systemClock } from "../shared/clock.ts";
 import { parseEnvironment, TABLE_ENV } from "../shared/config.ts";
 import { VarveError } from "../shared/errors.ts";
 import type { AttributeMap } from "../shared/item.ts";
 import { attributeMapJson } from "../shared/item.ts";
 import type { Environment } from "./target.ts";
 
+/** A page of 100 items may hold more than one answer does; what is left over for another reason is throttled. */
 const READS_MAX = 20;
+const READ_PAUSE_MS_MAX = 5_000;
+/** The SDK backs off between them: a table that throttles is waited for. */
+const ATTEMPTS_MAX = 5;
 /** A sample is drawn from at least so many of so many segments of the table, one page of each. */
 const SEGMENTS_READ_MIN = 16;
 const SEGMENTS = 256;
@@ -28,26 +35,51 @@ export type Table = TableReader & {
   readonly close: () => void;
 };
 
-/** Throws `no_table` when it is not there. */
-export async function openTable(environment: Environment): Promise<Table> {
+export type TableClient = {
+  readonly client: DynamoDBClient;
+  readonly name: string;
+  /** What a call is answered with; what it fails with, as an error that says what to do. */
+  readonly told: <T>(answer: Promise<T>) => Promise<T>;
+};
+
+export function openTableClient(environment: Environment): TableClient {
   const config = parseEnvironment(TABLE_ENV, environment);
-  const { accessKeyId, secretAccessKey } = {
-    accessKeyId: environment["AWS_ACCESS_KEY_ID"],
-    secretAccessKey: environment["AWS_SECRET_ACCESS_KEY"],
-  };
+  const credentials = givenCredentials(environment);
   const client = new DynamoDBClient({
     region: config.AWS_REGION,
+    maxAttempts: ATTEMPTS_MAX,
     ...(config.DYNAMODB_ENDPOINT === undefined ? {} : { endpoint: config.DYNAMODB_ENDPOINT }),
-    ...(accessKeyId === undefined || secretAccessKey === undefined
-      ? {}
-      : { credentials: { accessKeyId, secretAccessKey, ...sessionToken(environment) } }),
+    ...(credentials === undefined ? {} : { credentials }),
   });
   const name = config.DYNAMODB_TABLE;
-  const described = await client
-    .send(new DescribeTableCommand({ TableName: name }))
-    .catch((error: unknown) => {
-      throw tableError(name, config.DYNAMODB_ENDPOINT ?? config.AWS_REGION, error);
-    });
+  return {
+    client,
+    name,
+    told: (answer) =>
+      answer.catch((error: unknown) => {
+        throw tableError(name, config.DYNAMODB_ENDPOINT ?? config.AWS_REGION, error);
+      }),
+  };
+}
+
+type GivenCredentials = {
+  readonly accessKeyId: string;
+  readonly secretAccessKey: string;
+  readonly sessionToken?: string;
+};
+
+/** The environment's own, which may be those of a system on this machine; without them the SDK looks elsewhere. */
+export function givenCredentials(environment: Environment): GivenCredentials | undefined {
+  const { AWS_ACCESS_KEY_ID: accessKeyId, AWS_SECRET_ACCESS_KEY: secretAccessKey } = environment;
+  const { AWS_SESSION_TOKEN: sessionToken } = environment;
+  if (accessKeyId === undefined || secretAccessKey === undefined) return undefined;
+  return { accessKeyId, secretAccessKey, ...(sessionToken === undefined ? {} : { sessionToken }) };
+}
+
+/** Throws `no_table` when it is not there. */
+export async function openTable(environment: Environment, clock: Clock = systemClock): Promise<Table> {
+  const { client, name, told } = openTableClient(environment);
+  const described = await told(client.send(new DescribeTableCommand({ TableName: name })));
   const keyNames = (described.Table?.KeySchema ?? []).map((key) => key.AttributeName ?? "");
   const keyOf = (item: AttributeMap): string =>
     attributeMapJson(Object.fromEntries(keyNames.map((key) => [key, item[key] ?? { NULL: true }])));
@@ -58,14 +90,16 @@ export async function openTable(environment: Environment): Promise<Table> {
     keyNames,
     itemsAbout: described.Table?.ItemCount ?? 0,
     scanSegment: async (segment, segments, cursor) => {
-      const page = await client.send(
-        new ScanCommand({
-          TableName: name,
-          ConsistentRead: true,
-          Segment: segment,
-          TotalSegments: segments,
-          ...(cursor === null ? {} : { ExclusiveStartKey: fromAttributeMap(cursor) }),
-        }),
+      const page = await told(
+        client.send(
+          new ScanCommand({
+            TableName: name,
+            ConsistentRead: true,
+            Segment: segment,
+            TotalSegments: segments,
+            ...(cursor === null ? {} : { ExclusiveStartKey: fromAttributeMap(cursor) }),
+          }),
+        ),
       );
       const next = page.LastEvaluatedKey;
       return {
@@ -76,12 +110,14 @@ export async function openTable(environment: Environment): Promise<Table> {
     scan: async function* () {
       let from: Record<string, SdkAttributeValue> | undefined;
       do {
-        const page = await client.send(
-          new ScanCommand({
-            TableName: name,
-            ConsistentRead: true,
-            ...(from === undefined ? {} : { ExclusiveStartKey: from }),
-          }),
+        const page = await told(
+          client.send(
+            new ScanCommand({
+              TableName: name,
+              ConsistentRead: true,
+              ...(from === undefined ? {} : { ExclusiveStartKey: from }),
+            }),
+          ),
         );
         yield (page.Items ?? []).map(toAttributeMap);
         from = page.LastEvaluatedKey;
@@ -93,15 +129,17 @@ export async function openTable(environment: Environment): Promise<Table> {
       const most = Math.ceil(count / SEGMENTS_READ_MIN);
       let left = count;
       while (left > 0 && segments.length > 0) {
-        const [segment = 0] = segments.splice(Math.floor(Math.random() * segments.length), 1);
-        const page = await client.send(
-          new ScanCommand({
-            TableName: name,
-            ConsistentRead: true,
-            TotalSegments: SEGMENTS,
-            Segment: segment,
-            Limit: Math.min(left, most),
-          }),
+        const [segment = 0] = segments.splice(Math.floor(clock.random() * segments.length), 1);
+        const page = await told(
+          client.send(
+            new ScanCommand({
+              TableName: name,
+              ConsistentRead: true,
+              TotalSegments: SEGMENTS,
+              Segment: segment,
+              Limit: Math.min(left, most),
+            }),
+          ),
         );
         const items = (page.Items ?? []).map(toAttributeMap);
         left -= items.length;
@@ -111,9 +149,17 @@ export async function openTable(environment: Environment): Promise<Table> {
     read: async (keys) => {
       const found = new Map<string, AttributeMap>();
       let wanted: Record<string, SdkAttributeValue>[] = keys.map(toKey);
-      for (let attempt = 0; wanted.length > 0 && attempt < READS_MAX; attempt += 1) {
-        const answer = await client.send(
-          new BatchGetItemCommand({ RequestItems: { [name]: { Keys: wanted, ConsistentRead: true } } }),
+      for (let attempt = 0; wanted.length > 0; attempt += 1) {
+        if (attempt === READS_MAX)
+          throw throttled(
+            name,
+            `${many(wanted.length, "item was", "items were")} not given in ${READS_MAX} reads`,
+          );
+        if (attempt > 0) await clock.sleep(Math.min(READ_PAUSE_MS_MAX, 25 * 2 ** attempt) * clock.random());
+        const answer = await told(
+          client.send(
+            new BatchGetItemCommand({ RequestItems: { [name]: { Keys: wanted, ConsistentRead: true } } }),
+          ),
         );
         for (const item of (answer.Responses?.[name] ?? []).map(toAttributeMap)) found.set(keyOf(item), item);
         wanted = answer.UnprocessedKeys?.[name]?.Keys ?? [];
@@ -123,9 +169,6 @@ export async function openTable(environment: Environment): Promise<Table> {
     close: () => client.destroy(),
   };
 }
-
-const sessionToken = (environment: Environment): { sessionToken?: string } =>
-  environment["AWS_SESSION_TOKEN"] === undefined ? {} : { sessionToken: environment["AWS_SESSION_TOKEN"] };
 
 /** A key's JSON text back to DynamoDB JSON. */
 function toKey(key: string): Record<string, SdkAttributeValue> {
@@ -155,6 +198,7 @@ function fromAttributeMap(text: string): Record<string, SdkAttributeValue> {
 }
 
 function tableError(name: string, at: string, error: unknown): VarveError {
+  if (error instanceof VarveError) return error;
   if (error instanceof Error && error.name === "ResourceNotFoundException") {
     return new VarveError(
       "no_table",
@@ -164,6 +208,15 @@ function tableError(name: string, at: string, error: unknown): VarveError {
     );
   }
   const why = error instanceof Error ? error.message || error.name : String(error);
+  if (error instanceof Error && THROTTLES.has(error.name)) return throttled(name, why, error);
+  if (error instanceof Error && error.name === "AccessDeniedException") {
+    return new VarveError(
+      "table_forbidden",
+      `table ${name} at ${at} is not open to these credentials: ${why}`,
+      "Give these credentials the right that is named; OperatorPolicy in deploy/aws/varve.yaml has all that the commands need.",
+      error,
+    );
+  }
   return new VarveError(
     "table_unreachable",
     `table ${name} cannot be read at ${at}: ${why}`,
@@ -171,3 +224,17 @@ function tableError(name: string, at: string, error: unknown): VarveError {
     error,
   );
 }
+
+const THROTTLES = new Set([
+  "ProvisionedThroughputExceededException",
+  "RequestLimitExceeded",
+  "ThrottlingException",
+]);
+
+const throttled = (name: string, why: string, cause?: unknown): VarveError =>
+  new VarveError(
+    "table_throttled",
+    `table ${name} throttles: ${why}`,
+    "Run it again when the table has less to do, or give it more read capacity.",
+    cause,
+  );

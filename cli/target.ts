@@ -3,6 +3,8 @@ import type { Options } from "./command.ts";
 import { readRunning } from "../local/running.ts";
 import type { OpenStore } from "../reader/address.ts";
 import { directoryOf, openStore } from "../reader/address.ts";
+import type { Presigner } from "../shared/aws/presign.ts";
+import { openPresigner } from "../shared/aws/presign.ts";
 import { openS3Store } from "../shared/aws/s3.ts";
 import { CHANGELOG_ENV, parseEnvironment, s3ConfigOf } from "../shared/config.ts";
 import { VarveError } from "../shared/errors.ts";
@@ -40,6 +42,19 @@ export function openTargetStore(environment: Environment): OpenStore {
   const address = environment["VARVE_CHANGELOG"] ?? "";
   if (address.startsWith("file:")) return openStore(address);
   return openS3Store(s3ConfigOf(parseEnvironment(CHANGELOG_ENV, environment)));
+}
+
+/** Signs addresses of the changelog's objects. Throws where there are none to sign: in a directory. */
+export async function openTargetPresigner(environment: Environment): Promise<Presigner> {
+  const address = environment["VARVE_CHANGELOG"] ?? "";
+  if (address.startsWith("file:")) {
+    throw new VarveError(
+      "no_urls",
+      `the changelog is a directory, ${address}: its files have no URLs.`,
+      "Leave --urls out: each file's `path` can be opened as it is.",
+    );
+  }
+  return openPresigner(s3ConfigOf(parseEnvironment(CHANGELOG_ENV, environment)));
 }
 
 /** What a data file's path is relative to, for programs that read it themselves. */

@@ -1,6 +1,7 @@
 /** `varve vacuum`: deletes data files that no commit names any more. */
 import { vacuum } from "../compactor/vacuum.ts";
 import { openChangelog } from "../reader/changelog.ts";
+import { many } from "../shared/amounts.ts";
 import type { ObjectStore } from "../shared/store.ts";
 import type { Output } from "./output.ts";
 
@@ -27,6 +28,6 @@ export async function vacuumCommand(
     );
   }
   output.note(
-    `${files.length} files, ${bytes} bytes ${dryRun ? "would be deleted" : "deleted"}; ${kept} kept`,
+    `${many(files.length, "file")}, ${many(bytes, "byte")} ${dryRun ? "would be deleted" : "deleted"}; ${kept} kept`,
   );
 }

@@ -1,7 +1,8 @@
 /** `varve verify`: is everything there, once? */
-import { iso } from "../reader/range.ts";
+import { completeUpTo } from "../reader/range.ts";
 import type { ProblemKind, Report, TableReport } from "../reader/verify.ts";
 import { verify } from "../reader/verify.ts";
+import { count, many } from "../shared/amounts.ts";
 import { systemClock } from "../shared/clock.ts";
 import type { ObjectStore } from "../shared/store.ts";
 import type { Output } from "./output.ts";
@@ -61,25 +62,25 @@ function reportText(report: Report): string {
     line(
       ["log_entry", "totals"],
       "log",
-      `version ${report.version}, ${report.commits} entries from ${from}, complete up to ${iso(report.watermarkMs)}`,
+      `version ${report.version}, ${many(report.commits, "entry", "entries")} from ${from}, ${completeUpTo(report.watermarkMs)}`,
     ),
     line(["checkpoint"], "checkpoints", `${report.checkpoints} compared with the entries`),
     line(
       ["file_missing", "file_damaged"],
       "files",
-      `${report.files} files, ${report.bytes} bytes, each against its checksum`,
+      `${many(report.files, "file")}, ${many(report.bytes, "byte")}, each against its checksum`,
     ),
     line(
       ["rows", "row_doubled"],
       "rows",
-      `${report.rows} that stand for ${report.changes} changes${gone.length > 0 ? `; ${gone.join(", ")}` : ""}; set checksum ${report.setsum}`,
+      `${count(report.rows)} that stand for ${many(report.changes, "change")}${gone.length > 0 ? `; ${gone.join(", ")}` : ""}; set checksum ${report.setsum}`,
     ),
     table === null ? "-     table        not compared" : line(["table"], "table", tableText(table)),
     `${report.gaps === 0 ? painted("green", "ok   ") : painted("yellow", "GAPS ")} gaps         ${report.gaps}`,
     "",
     problems.length === 0
       ? painted("green", "sound: nothing lost, nothing twice")
-      : painted("red", `NOT SOUND: ${problems.length} problems`),
+      : painted("red", `NOT SOUND: ${many(problems.length, "problem")}`),
     ...problems.map(({ kind, what, where }) => `  ${kind}  ${where}${where === "" ? "" : ": "}${what}`),
   ];
   return lines.join("\n");
@@ -94,10 +95,10 @@ function reportText(report: Report): string {
 function tableText({ name, items, keys, sampled, expired, beyondRetention }: TableReport): string {
   const parts = [
     sampled === null
-      ? `${name}: ${items} items against ${keys} keys`
-      : `${name}: a sample of ${sampled} keys of ${keys}, ${items} items`,
+      ? `${name}: ${many(items, "item")} against ${many(keys, "key")}`
+      : `${name}: a sample of ${many(sampled, "key")} of ${count(keys)}, ${many(items, "item")}`,
     expired > 0 ? `${expired} of the keys expired in the table since` : "",
-    beyondRetention > 0 ? `${beyondRetention} items changed before what the changelog keeps` : "",
+    beyondRetention > 0 ? `${many(beyondRetention, "item")} changed before what the changelog keeps` : "",
   ];
   return parts.filter((part) => part !== "").join("; ");
 }

@@ -12,7 +12,7 @@
 import type { Position } from "../shared/position.ts";
 import { BOOTSTRAP_STREAM, endedMs, lastChangedMs } from "../shared/position.ts";
 import type { Gap, Snapshot } from "../shared/snapshot.ts";
-import { STREAM_RETENTION_MS, childlessShards, standsAtMs } from "../shared/snapshot.ts";
+import { STREAM_RETENTION_MS, childlessShards, standsAtMs } from "../shared/watermark.ts";
 import type { ListedShard } from "./stream.ts";
 
 /** Parents that are neither listed nor known to the log: gone, or left out of a list that is not whole. */

@@ -5,7 +5,7 @@ import { Counter, Gauge, Registry } from "prom-client";
 import { LEVELS } from "../shared/window.ts";
 import type { Level } from "../shared/window.ts";
 import type { Snapshot } from "../shared/snapshot.ts";
-import { holdingShards } from "../shared/snapshot.ts";
+import { holdingShards } from "../shared/watermark.ts";
 import type { LaneBatch } from "./lane.ts";
 
 export type CallName =

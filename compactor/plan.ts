@@ -7,14 +7,8 @@ import { dataKey } from "../shared/keys.ts";
 import type { Position } from "../shared/position.ts";
 import { SHARD_DOMAIN, encodePosition, lastChangedMs } from "../shared/position.ts";
 import type { Gap, LogState, Snapshot } from "../shared/snapshot.ts";
-import {
-  EMPTY_LOG,
-  GAP_DOMAIN,
-  LOG_DOMAIN,
-  addTotals,
-  applyCommit,
-  watermarkOf,
-} from "../shared/snapshot.ts";
+import { EMPTY_LOG, GAP_DOMAIN, LOG_DOMAIN, addTotals, applyCommit } from "../shared/snapshot.ts";
+import { watermarkOf } from "../shared/watermark.ts";
 import type { Level } from "../shared/window.ts";
 import { dateOf } from "../shared/window.ts";
 import type { ParquetFile } from "./parquet.ts";

@@ -15,7 +15,7 @@ import { rowOf, sequenceOf } from "../shared/row.ts";
 import { lastChangedMs } from "../shared/position.ts";
 import { compareSequence } from "../shared/sequence.ts";
 import type { Gap } from "../shared/snapshot.ts";
-import { STREAM_RETENTION_MS } from "../shared/snapshot.ts";
+import { STREAM_RETENTION_MS } from "../shared/watermark.ts";
 import type { ShardPage } from "./buffer.ts";
 import type { Start } from "./lineage.ts";
 import type { Page, Streams } from "./stream.ts";

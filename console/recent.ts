@@ -43,7 +43,7 @@ const AGAIN_MS = 2_000;
 
 export function openRecent(store: ObjectStore, clock: Clock): Recent {
   const digests = new Map<string, Digest>();
-  /** Too much to read. */
+  /** Too much to read, or not to be read. */
   const skipped = new Set<string>();
   /** Too old to matter, or gone. */
   const passed = new Set<string>();
@@ -83,12 +83,15 @@ export function openRecent(store: ObjectStore, clock: Clock): Recent {
       try {
         await lookInto(file);
       } catch (error) {
-        // Clean-up takes files that were merged away; there is nothing to see in them any more.
-        if (error instanceof VarveError && error.code === "file_missing") passed.add(file.path);
-        else {
+        if (closing.signal.aborted) return;
+        const code = error instanceof VarveError ? error.code : null;
+        if (code === "store_unreadable") {
           failedMs = clock.nowMs();
           return;
         }
+        // Clean-up takes files that were merged away; there is nothing to see in them any more. One that cannot be
+        // read must not keep the others from being looked into: what is wrong with it is for `varve verify`.
+        (code === "file_missing" ? passed : skipped).add(file.path);
       }
     }
   };

@@ -202,6 +202,6 @@ export type Events = {
   readonly events: readonly EventLine[];
   /** How many are kept of each status. */
   readonly keptMax: number;
-  /** Files of recent commits that were not looked into, so as not to read too much. */
+  /** Files of recent commits that were not looked into, so as not to read too much, or that cannot be read. */
   readonly filesSkipped: number;
 };

@@ -9,6 +9,7 @@
  */
 import { randomBytes } from "node:crypto";
 import {
+  existsSync,
   mkdirSync,
   readFileSync,
   readdirSync,
@@ -18,7 +19,7 @@ import {
   statSync,
   writeFileSync,
 } from "node:fs";
-import { join, resolve } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { z } from "zod";
 import { VarveError, describeError } from "../shared/errors.ts";
@@ -35,10 +36,21 @@ export type State = z.infer<typeof State>;
 export function openDataDir(path: string): string {
   const dataDir = resolve(path);
   try {
-    mkdirSync(dataDir, { recursive: true });
+    makeDirectory(dataDir);
     return realpathSync(dataDir);
   } catch (error) {
     throw unusable(dataDir, error);
+  }
+}
+
+/** Step by step: Node's recursive mkdir never ends where one level is refused with ENOENT, as /proc does. */
+function makeDirectory(path: string): void {
+  if (existsSync(path)) return;
+  makeDirectory(dirname(path));
+  try {
+    mkdirSync(path);
+  } catch (error) {
+    if (!existsSync(path)) throw error;
   }
 }
 

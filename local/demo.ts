@@ -8,6 +8,7 @@ import { openOutput, type Output } from "../cli/output.ts";
 import { openTargetStore, targetEnvironment } from "../cli/target.ts";
 import { openChangelog, type Changelog } from "../reader/changelog.ts";
 import type { ChangeRow } from "../reader/scan.ts";
+import { count, many, noun } from "../shared/amounts.ts";
 import { VarveError, describeError } from "../shared/errors.ts";
 import { demoCalls, type DemoCall } from "./demo-events.ts";
 import { dataOption } from "./page.ts";
@@ -47,7 +48,7 @@ async function demo(options: DemoOptions, output: Output): Promise<void> {
     const posting = ((postedMs - startedMs) / 1000).toFixed(1);
     const seconds = ((seen.visibleMs - postedMs) / 1000).toFixed(1);
     await output.line(
-      `${number(options.events)} events accepted in ${posting} s; the last of them was in the changelog ${seconds} s later, at version ${seen.version}.`,
+      `${many(options.events, "event")} accepted in ${posting} s; the last of them was in the changelog ${seconds} s later, at version ${seen.version}.`,
     );
     for (const line of describeChanges(seen.rows)) await output.line(line);
     const option = dataOption(running.dataDir);
@@ -78,10 +79,10 @@ async function post(running: Running, run: string, options: DemoOptions, output:
     sent++;
     if (sent % ROUND !== 0) continue;
     await analytics.flush();
-    output.progress(`${number(sent)} of ${number(options.events)} events posted`);
+    output.progress(`${count(sent)} of ${many(options.events, "event")} posted`);
   }
   await analytics.closeAndFlush();
-  output.progress(`${number(sent)} events posted, waiting until they are committed`);
+  output.progress(`${many(sent, "event")} posted, waiting until they are committed`);
   if (lost === undefined) return;
   throw new VarveError(
     "not_accepted",
@@ -137,11 +138,11 @@ async function waitUntilVisible(
     if (changes.next.kind === "version") reached = changes.next.version;
     if (ids.size === events) visibleMs ??= Date.now();
     if (visibleMs !== undefined && log.watermarkMs >= postedMs) return { rows, version: reached, visibleMs };
-    output.progress(`${number(ids.size)} of ${number(events)} events committed`);
+    output.progress(`${count(ids.size)} of ${many(events, "event")} committed`);
     if (Date.now() > untilMs) {
       throw new VarveError(
         "not_visible",
-        `${number(events - ids.size)} of ${number(events)} events are not in the changelog after ${VISIBLE_MS_MAX / 1000} s.`,
+        `${count(events - ids.size)} of ${many(events, "event")} are not in the changelog after ${VISIBLE_MS_MAX / 1000} s.`,
         "See what `npm start` says of the compactor in the other terminal.",
       );
     }
@@ -161,9 +162,9 @@ function* describeChanges(rows: readonly ChangeRow[]): Generator<string> {
   yield "";
   yield "What changed:";
   const sorted = [...collections].toSorted(([, a], [, b]) => a.kind.localeCompare(b.kind) || b.rows - a.rows);
-  for (const [name, { rows: count, keys, kind }] of sorted) {
-    const objects = kind === "object" ? `, the merged state of ${number(keys.size)} ${name}` : "";
-    yield `  ${name.padEnd(12)}${number(count).padStart(7)} rows${objects}`;
+  for (const [name, { rows: rowCount, keys, kind }] of sorted) {
+    const objects = kind === "object" ? `, the merged state of ${count(keys.size)} ${name}` : "";
+    yield `  ${name.padEnd(12)}${count(rowCount).padStart(7)} ${noun(rowCount, "row")}${objects}`;
   }
   yield "";
   yield "The latest of each:";
@@ -196,8 +197,6 @@ function summary(image: string | null): string {
     .join(", ");
   return text.length > SUMMARY_MAX ? `${text.slice(0, SUMMARY_MAX - 1)}…` : text;
 }
-
-const number = (value: number): string => value.toLocaleString("en-US");
 
 const USAGE = "Usage: npm run demo -- [--data .varve] [--events 3000] [--seed 1]";
 

@@ -1,6 +1,7 @@
 /** The figures of the live line, and where each comes from. */
 import { DatabaseSync } from "node:sqlite";
 import { z } from "zod";
+import { many } from "../shared/amounts.ts";
 import type { LogLine } from "./log-line.ts";
 
 export type Figures = {
@@ -61,16 +62,12 @@ export function statusOf(figures: Figures, nowMs: number): object {
 export function describeFigures(figures: Figures, nowMs: number): string {
   const lag = lagMs(figures, nowMs);
   const words = [
-    ...(figures.events === undefined ? [] : [`${count(figures.events)} events accepted`]),
-    `${count(figures.rows)} rows committed`,
+    ...(figures.events === undefined ? [] : [`${many(figures.events, "event")} accepted`]),
+    `${many(figures.rows, "row")} committed`,
     figures.version === undefined ? "no version yet" : `version ${figures.version}`,
     lag === undefined ? "no watermark yet" : `watermark lag ${(lag / 1000).toFixed(1)} s`,
   ];
   return words.join(" · ");
-}
-
-function count(value: number): string {
-  return value.toLocaleString("en-US");
 }
 
 export type EventCounter = { readonly count: () => number; readonly [Symbol.dispose]: () => void };

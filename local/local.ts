@@ -1,8 +1,7 @@
 /** `varve local`: the whole system on one machine, as four child processes. */
 import { rmSync } from "node:fs";
 import { DynamoDBClient } from "@aws-sdk/client-dynamodb";
-import { parseDurationMs } from "../shared/config.ts";
-import { VarveError } from "../shared/errors.ts";
+import { many } from "../shared/amounts.ts";
 import {
   killLeftovers,
   loadState,
@@ -49,12 +48,12 @@ const STATUS_JSON_MS = 10_000;
 
 /** Runs until `signal` aborts; throws when the system cannot be brought up. */
 export async function runLocal(options: LocalOptions, signal: AbortSignal): Promise<void> {
-  checkFlush(options.flush);
   const dataDir = openDataDir(options.dataDir);
   const lock = lockDataDir(dataDir);
   try {
     const left = killLeftovers(dataDir);
-    if (left > 0) console.error(`Ended ${left} processes that an earlier run left behind.`);
+    if (left > 0)
+      console.error(`Ended ${many(left, "process", "processes")} that an earlier run left behind.`);
     const ports = await choosePorts(options.port);
     const system = planSystem(dataDir, ports, loadState(dataDir), process.env);
     await runSystem(options, system, ports, lock, signal);
@@ -151,15 +150,6 @@ async function prepareTable(system: System): Promise<void> {
   } finally {
     client.destroy();
   }
-}
-
-function checkFlush(flush: string): void {
-  if (parseDurationMs(flush) !== null) return;
-  throw new VarveError(
-    "bad_flush",
-    `${JSON.stringify(flush)} is not a duration.`,
-    "Give one such as 500ms, 1s or 5m: --flush 1s.",
-  );
 }
 
 async function choosePorts(edgePort: number): Promise<Ports> {

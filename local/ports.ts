@@ -4,8 +4,8 @@ import { VarveError } from "../shared/errors.ts";
 const HOST = "127.0.0.1";
 export const PORT_MAX = 65_535;
 
-/** A port nothing listens on now, one that is not in `taken`. */
-export async function freePort(taken: ReadonlySet<number>): Promise<number> {
+/** A port nothing listens on now, none of `taken`. */
+export async function freePort(taken: ReadonlySet<number> = new Set()): Promise<number> {
   for (;;) {
     const port = await listenBriefly(0);
     if (!taken.has(port)) return port;
@@ -14,13 +14,6 @@ export async function freePort(taken: ReadonlySet<number>): Promise<number> {
 
 /** The port as asked for, or any free one for 0. */
 export async function claimPort(port: number): Promise<number> {
-  if (!Number.isInteger(port) || port < 0 || port > PORT_MAX) {
-    throw new VarveError(
-      "bad_port",
-      `${port} is not a port.`,
-      `Name one from 0 to ${PORT_MAX}: --port 8787.`,
-    );
-  }
   try {
     return await listenBriefly(port);
   } catch (error) {

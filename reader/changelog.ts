@@ -10,7 +10,7 @@
  * `message` says what is wrong, `fix` what to do. The codes: no_changelog, bad_address, store_unreadable (which call
  * failed, and why), file_missing, file_damaged, invariant_broken, bad_log_entry, newer_protocol, bad_since,
  * mixed_range, empty_range, in_future, past_retention, beyond_tip, behind_retention, bad_cursor, bad_consumer,
- * consumer_taken, bad_key. An aborted signal throws its reason.
+ * consumer_taken, bad_key, out_of_memory, out_of_disk. An aborted signal throws its reason.
  */
 import type { Clock } from "../shared/clock.ts";
 import { systemClock } from "../shared/clock.ts";

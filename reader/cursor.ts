@@ -53,20 +53,27 @@ export function fileCursor(path: string, changelog: string): Cursor {
       } catch (error) {
         if (error instanceof Error && "code" in error && error.code === "ENOENT") return null;
         if (error instanceof VarveError) throw error;
-        throw new VarveError(
-          "bad_cursor",
-          `${path} cannot be read: ${error instanceof Error ? error.message : String(error)}`,
-          "Name a file that this user may read and write.",
-          error,
-        );
+        throw unusable(path, "read", error);
       }
     },
     save: async (version) => {
-      await writeFile(`${path}.new`, textOf(version, changelog));
-      await rename(`${path}.new`, path);
+      try {
+        await writeFile(`${path}.new`, textOf(version, changelog), { flush: true });
+        await rename(`${path}.new`, path);
+      } catch (error) {
+        throw unusable(path, "written", error);
+      }
     },
   };
 }
+
+const unusable = (path: string, what: "read" | "written", error: unknown): VarveError =>
+  new VarveError(
+    "bad_cursor",
+    `${path} cannot be ${what}: ${error instanceof Error ? error.message : String(error)}`,
+    "Name a file that this user may read and write, in a folder that exists.",
+    error,
+  );
 
 /** Throws `bad_consumer` at a name that is not one, and on saving `consumer_taken` when another has moved it. */
 export function consumerCursor(store: ObjectStore, name: string, changelog: string): Cursor {

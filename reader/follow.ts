@@ -8,13 +8,13 @@
  * - Commits that change no data (the higher levels) are passed over, and so are those that only move positions.
  * - What retention has taken is never skipped in silence: `behind_retention`.
  */
+import { readLastCheckpoint } from "../shared/checkpoint.ts";
 import type { Clock } from "../shared/clock.ts";
-import { LAST_CHECKPOINT_KEY } from "../shared/keys.ts";
 import type { Commit } from "../shared/delta.ts";
 import { VarveError } from "../shared/errors.ts";
 import { readCommit } from "../shared/log.ts";
 import type { DataFile, Snapshot } from "../shared/snapshot.ts";
-import { LOG_DOMAIN, parseDataFile } from "../shared/snapshot.ts";
+import { logStateIn, parseDataFile } from "../shared/snapshot.ts";
 import type { ObjectStore } from "../shared/store.ts";
 import type { Cursor } from "./cursor.ts";
 import type { Filter, Since } from "./range.ts";
@@ -105,7 +105,7 @@ export async function* followLog(
       if (!plan.wait) break;
       if (clock.nowMs() - checkedMs >= TIP_CHECK_MS) {
         checkedMs = clock.nowMs();
-        tip = Math.max(tip, await lastCheckpointVersion(store, signal));
+        tip = Math.max(tip, (await readLastCheckpoint(store, signal))?.version ?? -1);
         if (tip > version) continue;
       }
       await clock.sleep(plan.pollMs, signal);
@@ -154,7 +154,7 @@ function commitBatch(
     version: commit.version,
     kind: "commit",
     committedMs: commit.info.inCommitTimestamp,
-    watermarkMs: watermarkIn(commit),
+    watermarkMs: logStateIn(commit)?.watermarkMs ?? 0,
     rows: whileKept(rowsOf(store, files, question, counts, signal), commit.version - 1),
     counts,
     acknowledge: () => save(commit.version),
@@ -178,22 +178,6 @@ export function addedFiles(commit: Commit, filter: Filter = {}): DataFile[] {
     .filter((file) => file !== null)
     .filter((file) => mayHold(file, filter))
     .toSorted((a, b) => a.minChangedMs - b.minChangedMs);
-}
-
-function watermarkIn(commit: Commit): number {
-  for (const action of commit.actions) {
-    if (!("domainMetadata" in action) || action.domainMetadata.domain !== LOG_DOMAIN) continue;
-    const state = JSON.parse(action.domainMetadata.configuration) as { readonly watermarkMs?: number };
-    return state.watermarkMs ?? 0;
-  }
-  return 0;
-}
-
-async function lastCheckpointVersion(store: ObjectStore, signal?: AbortSignal): Promise<number> {
-  const pointer = await store.get(LAST_CHECKPOINT_KEY, signal);
-  if (pointer === null) return -1;
-  const { version } = JSON.parse(new TextDecoder().decode(pointer.body)) as { readonly version?: number };
-  return version ?? -1;
 }
 
 export const behindRetention = (version: number, why: string, cause?: unknown): VarveError =>

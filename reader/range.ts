@@ -82,7 +82,7 @@ export function checkRange(
   if (sinceMs > nowMs && sinceMs > watermarkMs) {
     throw new VarveError(
       "in_future",
-      `since ${iso(sinceMs)} is in the future: it is ${iso(nowMs)}, and the changelog is complete up to ${iso(watermarkMs)}.`,
+      `since ${iso(sinceMs)} is in the future: it is ${iso(nowMs)}, and the changelog is ${completeUpTo(watermarkMs)}.`,
       "Give an earlier time.",
     );
   }
@@ -105,12 +105,12 @@ export function checkRange(
   if (sinceMs > watermarkMs) {
     notices.push({
       code: "not_complete_yet",
-      message: `the changelog is complete up to ${watermarkMs === 0 ? "nothing yet" : iso(watermarkMs)}: changes after ${iso(sinceMs)} are not told before they are all in`,
+      message: `the changelog is ${completeUpTo(watermarkMs)}: changes after ${iso(sinceMs)} are not told before they are all in`,
     });
   } else if (untilMs !== undefined && untilMs > watermarkMs) {
     notices.push({
       code: "until_not_complete",
-      message: `the changelog is complete up to ${iso(watermarkMs)}: this ends there, not at ${iso(untilMs)}`,
+      message: `the changelog is ${completeUpTo(watermarkMs)}: this ends there, not at ${iso(untilMs)}`,
     });
   }
   if (untilMs !== undefined && splitsWindow(snapshot, untilMs)) {
@@ -230,5 +230,9 @@ export function readingSteps(files: readonly DataFile[]): DataFile[][] {
 
 export const describeSince = (since: Since): string =>
   since.kind === "time" ? iso(since.ms) : String(since.version);
+
+/** For people: no shard has been read while the watermark is 0. */
+export const completeUpTo = (watermarkMs: number): string =>
+  watermarkMs === 0 ? "not complete up to any time yet" : `complete up to ${iso(watermarkMs)}`;
 
 export const iso = (ms: number): string => new Date(ms).toISOString();

@@ -1,5 +1,6 @@
 /** Rows out of data files, in order, by DuckDB. */
-import { readdir, rm } from "node:fs/promises";
+import { access, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { DuckDBConnection } from "@duckdb/node-api";
 import { sqlText } from "../shared/duckdb.ts";
@@ -196,14 +197,24 @@ async function inOrder(
   return (async function* () {
     for (let slice = 0; slice < slices; slice += 1) {
       const path = join(dir, `slice=${slice}`);
-      const { length } = await readdir(path).catch(() => []);
-      if (length > 0) yield* await sorted(`read_parquet(${sqlText(join(path, "*.parquet"))})`);
+      if (await isThere(path)) yield* await sorted(`read_parquet(${sqlText(join(path, "*.parquet"))})`);
       await rm(path, { recursive: true, force: true });
     }
   })();
 }
 
 const SLICE_BUFFER_ROWS = 20_000;
+
+/** A slice without rows has no folder. */
+async function isThere(path: string): Promise<boolean> {
+  try {
+    await access(path);
+    return true;
+  } catch (error) {
+    if (error instanceof Error && "code" in error && error.code === "ENOENT") return false;
+    throw error;
+  }
+}
 
 function unreadable(files: readonly DataFile[], error: unknown): unknown {
   const [first] = files;
@@ -215,6 +226,14 @@ function unreadable(files: readonly DataFile[], error: unknown): unknown {
       "out_of_memory",
       `${which} cannot be read within the reader's memory: ${why}`,
       "Ask for less at a time: a shorter span, or one collection.",
+      error,
+    );
+  }
+  if (/no space left/i.test(why)) {
+    return new VarveError(
+      "out_of_disk",
+      `${which} cannot be read in ${tmpdir()}: ${why}`,
+      "Free space there, name another folder in TMPDIR, or ask for less at a time.",
       error,
     );
   }

@@ -3,6 +3,7 @@ import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { rm } from "node:fs/promises";
 import type { DuckDBConnection } from "@duckdb/node-api";
+import { many } from "../shared/amounts.ts";
 import { sqlText } from "../shared/duckdb.ts";
 import { describeError } from "../shared/errors.ts";
 import { sequenceColumn } from "../shared/sequence.ts";
@@ -13,7 +14,7 @@ import { compareBytes, statsOf } from "./range.ts";
 import type { Scratch } from "./scratch.ts";
 import { missing } from "./scratch.ts";
 import type { Problem, Progress } from "./verify.ts";
-import { named } from "./verify.ts";
+import { NAMED_MAX, named } from "./verify.ts";
 
 const FILES_A_STEP = 16;
 /** Text columns whose bounds readers prune by. */
@@ -105,22 +106,28 @@ async function checkRows(
       answer.getRows()[0] as unknown as Summary;
     const sum = setsumFromHalves(upper, lower);
     if (rows < file.totals.rows)
-      report(`${file.totals.rows - rows} rows are lost: it holds ${rows}, the log says ${file.totals.rows}`);
+      report(
+        `${many(file.totals.rows - rows, "row is", "rows are")} lost: it holds ${rows}, the log says ${file.totals.rows}`,
+      );
     else if (rows > file.totals.rows)
       report(
-        `${rows - file.totals.rows} rows are too many: it holds ${rows}, the log says ${file.totals.rows}`,
+        `${many(rows - file.totals.rows, "row is", "rows are")} too many: it holds ${rows}, the log says ${file.totals.rows}`,
       );
     else if (sum !== file.totals.sum)
       report(
         `its rows are not those that were committed: their set checksum is ${sum}, the log says ${file.totals.sum}`,
       );
     if (changes !== file.changes)
-      report(`its rows stand for ${changes} changes, the log says ${file.changes}`);
+      report(`its rows stand for ${many(changes, "change")}, the log says ${file.changes}`);
     if (minMs < file.minChangedMs || maxMs > file.maxChangedMs)
       report("it holds rows outside of its statistics: readers pass over them");
     for (const what of outOfBounds(file, bounds)) report(what);
     if (keys !== rows)
-      problems.push({ kind: "row_doubled", what: `${rows - keys} rows are in it twice`, where: file.path });
+      problems.push({
+        kind: "row_doubled",
+        what: `${many(rows - keys, "row is", "rows are")} in it twice`,
+        where: file.path,
+      });
     await connection.run(
       `INSERT INTO seen SELECT key, changed_ms, seq, shard, op, kind, CASE WHEN kind = 'event' OR kind = 'rejected' THEN NULL ELSE image END FROM ${relation}`,
     );
@@ -153,26 +160,37 @@ export async function checkRepeats(
   dedupeMs: number,
   problems: Problem[],
 ): Promise<void> {
-  const twice = await connection.runAndReadAll(
-    "SELECT key, shard, seq, count(*)::INTEGER FROM seen GROUP BY key, shard, seq HAVING count(*) > 1 ORDER BY key LIMIT 1000",
+  const rows = await firstOf(
+    connection,
+    "SELECT key, shard, seq, count(*)::INTEGER AS n FROM seen GROUP BY key, shard, seq HAVING n > 1",
   );
-  named(
-    problems,
-    "row_doubled",
-    twice.getRows() as [string, string, string, number][],
-    ([key, shard, seq, n]) => ({
-      what: `the row is in the changelog ${n} times (${shard}, ${seq.replace(/^0+(?=\d)/, "")})`,
-      where: key,
-    }),
-  );
-  const repeats = await connection.runAndReadAll(
+  const doubled = rows.found as [key: string, shard: string, seq: string, n: number][];
+  named(problems, "row_doubled", doubled, rows.total, ([key, shard, seq, n]) => ({
+    what: `the row is in the changelog ${n} times (${shard}, ${seq.replace(/^0+(?=\d)/, "")})`,
+    where: key,
+  }));
+  const events = await firstOf(
+    connection,
     `SELECT key, count(DISTINCT (shard, seq))::INTEGER AS n FROM seen WHERE kind = 'event' AND op = 'insert'
-     GROUP BY key HAVING n > 1 AND max(changed_ms) - min(changed_ms) < ${dedupeMs} ORDER BY key`,
+     GROUP BY key HAVING n > 1 AND max(changed_ms) - min(changed_ms) < ${dedupeMs}`,
   );
-  named(problems, "row_doubled", repeats.getRows() as [string, number][], ([key, n]) => ({
+  const repeated = events.found as [key: string, n: number][];
+  named(problems, "row_doubled", repeated, events.total, ([key, n]) => ({
     what: `the event is in the changelog ${n} times`,
     where: key,
   }));
+}
+
+/** The first by key of what a query finds, as many as are named, and how many there are. */
+async function firstOf(
+  connection: DuckDBConnection,
+  query: string,
+): Promise<{ readonly found: readonly unknown[][]; readonly total: number }> {
+  const answer = await connection.runAndReadAll(
+    `SELECT *, count(*) OVER ()::DOUBLE FROM (${query}) ORDER BY key LIMIT ${NAMED_MAX}`,
+  );
+  const found: readonly unknown[][] = answer.getRows();
+  return { found, total: Number(found[0]?.at(-1) ?? 0) };
 }
 
 /** No row is beyond what the log says was read of its shard. */

@@ -3,7 +3,7 @@
  * entry is held against the invariants, and the checkpoints against what the entries come to.
  */
 import { createHash } from "node:crypto";
-import { readCheckpointAt } from "../shared/checkpoint.ts";
+import { readCheckpointAt, readIfSound } from "../shared/checkpoint.ts";
 import type { Commit } from "../shared/delta.ts";
 import { describeError, VarveError } from "../shared/errors.ts";
 import { LOG_DIR, parseDataKey, parseLogKey } from "../shared/keys.ts";
@@ -104,7 +104,7 @@ async function startOf(
 ): Promise<{ readonly version: number; readonly snapshot: Snapshot | null }> {
   if (versions[0] === 0 || versions.length + checkpoints.length === 0) return { version: -1, snapshot: null };
   for (const version of checkpoints) {
-    const snapshot = await readCheckpointAt(store, version).catch(() => null);
+    const snapshot = await readIfSound(store, version);
     if (snapshot !== null) return { version, snapshot };
     problems.push({ kind: "checkpoint", what: "the checkpoint cannot be read", where: `version ${version}` });
   }

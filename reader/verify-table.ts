@@ -1,5 +1,6 @@
 /** The latest row of each key against the item in the table: all of them, or a sample from both sides. */
 import type { DuckDBAppender, DuckDBConnection } from "@duckdb/node-api";
+import { many } from "../shared/amounts.ts";
 import { sqlText } from "../shared/duckdb.ts";
 import type { AttributeMap } from "../shared/item.ts";
 import { attributeMapJson, objectPropertiesJson, parsePk } from "../shared/item.ts";
@@ -40,17 +41,17 @@ export async function checkTable(
   for (;;) {
     await connection.run(LATEST);
     found = await differences(connection, question);
-    if (found.wrong.length === 0 || options.nowMs() >= deadlineMs) break;
-    progress(`${found.wrong.length} keys again`, 0, null);
+    if (found.wrongKeys === 0 || options.nowMs() >= deadlineMs) break;
+    progress(`${many(found.wrongKeys, "key")} again`, 0, null);
     await options.sleep(500);
-    tip = await takeNewRows(scratch, store, tip);
+    tip = await takeNewRows(scratch, store, tip, problems);
     await readAgain(
       connection,
       table,
       found.wrong.map(({ key }) => key),
     );
   }
-  named(problems, "table", found.wrong, ({ key, what }) => ({ what, where: key }));
+  named(problems, "table", found.wrong, found.wrongKeys, ({ key, what }) => ({ what, where: key }));
   const expired = await connection.runAndReadAll(
     `SELECT count(*)::INTEGER FROM latest WHERE op <> 'delete' AND key NOT IN (SELECT key FROM items)
      ${sample === undefined ? "" : "AND key IN (SELECT key FROM asked)"}`,
@@ -134,7 +135,14 @@ const LATEST = `CREATE OR REPLACE TABLE latest AS SELECT key, arg_max(op, (chang
   arg_max(coalesce(content, ''), (changed_ms, seq)) AS content, max(changed_ms) AS changed_ms FROM seen GROUP BY key`;
 
 type Difference = { readonly key: string; readonly what: string };
-type Differences = { readonly wrong: Difference[]; readonly beyondRetention: number };
+type Differences = {
+  /** The first by key, as many as are looked at again at a time. */
+  readonly wrong: readonly Difference[];
+  readonly wrongKeys: number;
+  readonly beyondRetention: number;
+};
+
+const AGAIN_MAX = 10_000;
 
 type Question = {
   readonly dedupeMs: number;
@@ -149,8 +157,8 @@ async function differences(
   { dedupeMs, nowMs, keptSinceMs: keptMs, sampled }: Question,
 ): Promise<Differences> {
   const mayHaveExpired = keptMs === null ? "false" : `(i.received_ms IS NULL OR i.received_ms <= ${keptMs})`;
-  const result = await connection.runAndReadAll(
-    `SELECT key, what FROM (
+  await connection.run(
+    `CREATE OR REPLACE TABLE differing AS SELECT key, what FROM (
        SELECT coalesce(i.key, l.key) AS key, CASE
          WHEN l.key IS NULL AND ${mayHaveExpired} THEN '${BEYOND}'
          WHEN l.key IS NULL THEN 'the item is in the table, but no row of it is in the changelog'
@@ -161,19 +169,34 @@ async function differences(
            THEN 'the latest row differs from the item in the table' END AS what
        FROM items i FULL OUTER JOIN
          (SELECT * FROM latest ${sampled ? "WHERE key IN (SELECT key FROM asked)" : ""}) l ON i.key = l.key
-     ) WHERE what IS NOT NULL ORDER BY key`,
+     ) WHERE what IS NOT NULL`,
   );
-  const found = (result.getRows() as [string, string][]).map(([key, what]) => ({ key, what }));
-  const wrong = found.filter(({ what }) => what !== BEYOND);
-  return { wrong, beyondRetention: found.length - wrong.length };
+  const first = await connection.runAndReadAll(
+    `SELECT key, what FROM differing WHERE what <> '${BEYOND}' ORDER BY key LIMIT ${AGAIN_MAX}`,
+  );
+  const all = await countOf(connection, "differing");
+  const beyondRetention = await countOf(connection, `differing WHERE what = '${BEYOND}'`);
+  return {
+    wrong: (first.getRows() as [string, string][]).map(([key, what]) => ({ key, what })),
+    wrongKeys: all - beyondRetention,
+    beyondRetention,
+  };
 }
 
 const BEYOND = "beyond retention";
 
-async function takeNewRows(scratch: Scratch, store: ObjectStore, known: Snapshot): Promise<Snapshot> {
+/** Rows committed since are above the watermark of then. Their file may be merged by now: so also what merges wrote. */
+async function takeNewRows(
+  scratch: Scratch,
+  store: ObjectStore,
+  known: Snapshot,
+  problems: Problem[],
+): Promise<Snapshot> {
   const tip = (await loadSnapshot(store, known)) ?? known;
-  const added = [...tip.files.values()].filter((file) => !known.files.has(file.path) && file.add.dataChange);
-  if (added.length > 0) await checkFiles(scratch, added, [], () => undefined);
+  const added = [...tip.files.values()].filter(
+    ({ path, maxChangedMs }) => !known.files.has(path) && maxChangedMs > known.log.watermarkMs,
+  );
+  if (added.length > 0) await checkFiles(scratch, added, problems, () => undefined);
   return tip;
 }
 

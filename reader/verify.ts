@@ -2,6 +2,7 @@
  * Verification: the log against its invariants, the files against the log, and the table against the files.
  * What is wrong is reported, never thrown; only what cannot be read at all throws.
  */
+import { count } from "../shared/amounts.ts";
 import type { AttributeMap } from "../shared/item.ts";
 import type { ObjectStore } from "../shared/store.ts";
 import { equalTotals } from "../shared/snapshot.ts";
@@ -127,15 +128,17 @@ export async function verify(store: ObjectStore, options: VerifyOptions): Promis
 }
 
 /** Problems of one kind that are named one by one; the rest are counted. */
-const NAMED_MAX = 20;
+export const NAMED_MAX = 20;
 
+/** @param total how many there are, of which `found` are the first */
 export function named<T>(
   problems: Problem[],
   kind: ProblemKind,
   found: readonly T[],
+  total: number,
   describe: (one: T) => Omit<Problem, "kind">,
 ): void {
   problems.push(...found.slice(0, NAMED_MAX).map((one) => ({ kind, ...describe(one) })));
-  if (found.length > NAMED_MAX)
-    problems.push({ kind, what: `${found.length - NAMED_MAX} more like these`, where: "" });
+  if (total > NAMED_MAX)
+    problems.push({ kind, what: `${count(total - NAMED_MAX)} more like these`, where: "" });
 }

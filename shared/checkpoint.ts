@@ -13,7 +13,8 @@ import { z } from "zod";
 import type { Action } from "./delta.ts";
 import { domainAction, parseActions } from "./delta.ts";
 import { openDuckDB, sqlText } from "./duckdb.ts";
-import { LAST_CHECKPOINT_KEY, checkpointKey } from "./keys.ts";
+import { describeError, VarveError } from "./errors.ts";
+import { LAST_CHECKPOINT_KEY, LOG_DIR, checkpointKey, commitKey, parseLogKey } from "./keys.ts";
 import { encodePosition } from "./position.ts";
 import type { Snapshot } from "./snapshot.ts";
 import { GAP_DOMAIN, LOG_DOMAIN, restoreSnapshot } from "./snapshot.ts";
@@ -98,10 +99,47 @@ export async function writeCheckpoint(
 /** The snapshot of the last checkpoint; null when there is none that can be read. */
 export async function readCheckpoint(store: ObjectStore, signal?: AbortSignal): Promise<Snapshot | null> {
   const last = await readLastCheckpoint(store, signal);
-  return last === null ? null : readCheckpointAt(store, last.version, signal);
+  return last === null ? null : readIfSound(store, last.version, signal);
 }
 
-/** The snapshot of the checkpoint of a version; null when there is none, or it is not whole. */
+/** How many are tried before it is taken that none can be read. */
+const TRIES_MAX = 5;
+
+/** The last checkpoint if it is above a version and can be read, or else the newest such; null when there is none. */
+export async function newestCheckpoint(
+  store: ObjectStore,
+  above: number,
+  signal?: AbortSignal,
+): Promise<Snapshot | null> {
+  const last = await readCheckpoint(store, signal);
+  if (last !== null && last.version > above) return last;
+  const versions: number[] = [];
+  for await (const { key } of store.list(LOG_DIR, above < 0 ? undefined : commitKey(above), signal)) {
+    const parsed = parseLogKey(key);
+    if (parsed?.kind === "checkpoint" && parsed.version > above) versions.push(parsed.version);
+  }
+  for (const version of versions.toReversed().slice(0, TRIES_MAX)) {
+    const snapshot = await readIfSound(store, version, signal);
+    if (snapshot !== null) return snapshot;
+  }
+  return null;
+}
+
+/** As `readCheckpointAt`, but null also when it cannot be read. */
+export async function readIfSound(
+  store: ObjectStore,
+  version: number,
+  signal?: AbortSignal,
+): Promise<Snapshot | null> {
+  try {
+    return await readCheckpointAt(store, version, signal);
+  } catch (error) {
+    if (error instanceof VarveError && error.code === "bad_checkpoint") return null;
+    throw error;
+  }
+}
+
+/** The snapshot of the checkpoint of a version; null when there is none, or it is not whole. Throws `bad_checkpoint`. */
 export async function readCheckpointAt(
   store: ObjectStore,
   version: number,
@@ -109,9 +147,23 @@ export async function readCheckpointAt(
 ): Promise<Snapshot | null> {
   const object = await store.get(checkpointKey(version), signal);
   if (object === null) return null;
-  const lines = await inScratch(async (dir, run) => {
+  try {
+    return restoreSnapshot(version, parseActions(version, await linesOf(object.body)));
+  } catch (error) {
+    throw new VarveError(
+      "bad_checkpoint",
+      `the checkpoint of version ${version} cannot be read: ${describeError(error)}`,
+      "It is a summary that another one or the log stands in for; `varve verify` says whether all of them do.",
+      error,
+    );
+  }
+}
+
+/** Its actions, as lines of an entry. */
+const linesOf = (checkpoint: Uint8Array): Promise<string[]> =>
+  inScratch(async (dir, run) => {
     const input = join(dir, "checkpoint.parquet");
-    await writeFile(input, object.body);
+    await writeFile(input, checkpoint);
     const names = Object.keys(COLUMNS).filter((name) => name !== "txn");
     const chosen = names.map(
       (name) => `WHEN ${name} IS NOT NULL THEN json_object(${sqlText(name)}, to_json(${name}))`,
@@ -121,8 +173,6 @@ export async function readCheckpointAt(
     );
     return rows.map(([line]) => line as string);
   });
-  return restoreSnapshot(version, parseActions(version, lines));
-}
 
 /** What `_last_checkpoint` says; null when there is none that can be read. */
 export async function readLastCheckpoint(

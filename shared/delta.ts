@@ -60,7 +60,6 @@ const ACTION = z.union([
 ]);
 
 export type Add = z.infer<typeof ADD>;
-export type Remove = z.infer<typeof REMOVE>;
 export type DomainMetadata = z.infer<typeof DOMAIN_METADATA>;
 export type MetaData = z.infer<typeof META_DATA>;
 export type Protocol = z.infer<typeof PROTOCOL>;

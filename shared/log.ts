@@ -1,7 +1,7 @@
 /** Reading the log: entries by version, and the snapshot at its tip. */
 import type { Commit } from "./delta.ts";
 import { parseCommit } from "./delta.ts";
-import { readCheckpoint, readLastCheckpoint } from "./checkpoint.ts";
+import { newestCheckpoint, readCheckpoint } from "./checkpoint.ts";
 import { VarveError } from "./errors.ts";
 import { LOG_DIR, commitKey, parseLogKey } from "./keys.ts";
 import type { Snapshot, Violation } from "./snapshot.ts";
@@ -67,12 +67,12 @@ export async function loadSnapshot(
   signal?: AbortSignal,
 ): Promise<Snapshot | null> {
   const base = known ?? (await readCheckpoint(store, signal));
-  const loaded = await replay(store, base, signal);
+  let loaded = await replay(store, base, signal);
   if (loaded === null) return null;
   if (loaded.violations.length > 0) {
-    // Clean-up may have passed a base that was read before it: the entries after it are gone, a later checkpoint is there.
-    const last = await readLastCheckpoint(store, signal);
-    if (last !== null && last.version > (base?.version ?? -1)) return loadSnapshot(store, undefined, signal);
+    // Clean-up may have passed a base that was read before it, or the last checkpoint is lost: another stands in.
+    const other = await newestCheckpoint(store, base?.version ?? -1, signal);
+    if (other !== null) loaded = (await replay(store, other, signal)) ?? loaded;
   }
   assertSound(loaded.violations);
   const { protocol } = loaded.snapshot;
@@ -92,6 +92,6 @@ export function assertSound(violations: readonly Violation[]): void {
   throw new VarveError(
     "invariant_broken",
     `the log breaks invariant ${first.invariant} at version ${first.version}: ${first.what}${violations.length > 1 ? ` (and ${violations.length - 1} more)` : ""}.`,
-    "Nothing was written. `varve verify` lists every violation; PROTOCOL.md says what each invariant means.",
+    "Nothing was written. `varve verify` lists every violation; docs/operations.md (Restoring) says what to do, PROTOCOL.md what each invariant means.",
   );
 }

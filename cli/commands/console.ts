@@ -1,8 +1,7 @@
 import type { Command } from "../command.ts";
-import { DATA_OPTION, Misuse } from "../command.ts";
+import { DATA_OPTION } from "../command.ts";
 
 const PORT = 9463;
-const PORT_MAX = 65_535;
 
 export const console: Command = {
   name: "console",
@@ -25,8 +24,7 @@ export const console: Command = {
     const { openTarget } = await import("../target.ts");
     const { openConsole } = await import("../../console/console.ts");
     const { VARVE_CONSOLE: listen, VARVE_CONSOLE_TOKEN: token } = parseEnvironment(CONSOLE_ENV, environment);
-    const port = options.number("port", PORT);
-    if (!Number.isInteger(port) || port > PORT_MAX) throw new Misuse(`--port takes a port, not ${port}`);
+    const port = options.port("port", PORT);
     const signal = stopSignal();
     const { store, root, target } = openTarget(environment, options);
     const opened = await openConsole({

@@ -1,4 +1,3 @@
-import { parseDurationMs } from "../../shared/config.ts";
 import type { Command, Options } from "../command.ts";
 import { DATA_OPTION, JSON_OPTION, Misuse } from "../command.ts";
 import type { CostArguments } from "../cost.ts";
@@ -65,6 +64,10 @@ export const cost: Command = {
 export function givenWorkload(options: Options): CostArguments["given"] {
   const quantityOf = (name: string) => quantity(options.text(name), name);
   const number = (name: string) => (options.text(name) === undefined ? undefined : options.number(name, 0));
+  const seconds = (name: string) => {
+    const ms = options.duration(name);
+    return ms === undefined ? undefined : ms / 1000;
+  };
   const days = options.text("retention-days")?.split("-");
   const [least, most] = [days?.[0], days?.at(-1)].map((day) => quantity(day, "retention-days"));
   return {
@@ -75,9 +78,9 @@ export function givenWorkload(options: Options): CostArguments["given"] {
     consumers: number("consumers"),
     remoteConsumers: number("remote-consumers"),
     shards: quantityOf("shards"),
-    flushSeconds: seconds(options, "flush"),
+    flushSeconds: seconds("flush"),
     flushBytes: quantityOf("flush-bytes"),
-    pollMaxSeconds: seconds(options, "poll-max"),
+    pollMaxSeconds: seconds("poll-max"),
     storedRowBytes: quantityOf("stored-row-bytes"),
     retentionDays: least === undefined || most === undefined ? undefined : [least, most],
   };
@@ -94,12 +97,4 @@ function quantity(value: string | undefined, name: string): number | undefined {
   throw new Misuse(
     `--${name} takes a number above 0, such as 900, 100M or 958e9, not ${JSON.stringify(value)}`,
   );
-}
-
-function seconds(options: Options, name: string): number | undefined {
-  const value = options.text(name);
-  if (value === undefined) return undefined;
-  const ms = parseDurationMs(value);
-  if (ms === null || ms < 10) throw new Misuse(`--${name} takes a duration such as 500ms, 60s or 5m`);
-  return ms / 1000;
 }

@@ -1,4 +1,4 @@
-import { VarveError } from "../../shared/errors.ts";
+import { requireCheckout } from "../checkout.ts";
 import type { Command } from "../command.ts";
 import { DATA_OPTION, JSON_OPTION } from "../command.ts";
 
@@ -17,17 +17,13 @@ export const local: Command = {
   ].join("\n"),
   examples: ["varve local", "varve local --port 0 --data /tmp/try --flush 200ms --json"],
   run: async ({ options, stopSignal }) => {
-    if (!import.meta.filename.endsWith(".ts")) {
-      throw new VarveError(
-        "needs_checkout",
-        "the installed package does not hold the edge and what runs it on one machine.",
-        "Clone Varve's repository, and run `npm install && npm start` there. The other commands work from here.",
-      );
-    }
+    requireCheckout();
+    const port = options.port("port", 8787);
+    options.duration("flush");
     const { runLocal } = await import("../../local/local.ts");
     await runLocal(
       {
-        port: options.number("port", 8787),
+        port,
         dataDir: options.text("data") ?? ".varve",
         flush: options.text("flush") ?? "1s",
         json: options.flag("json"),

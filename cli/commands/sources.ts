@@ -1,6 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { z } from "zod";
 import { VarveError } from "../../shared/errors.ts";
+import { requireCheckout } from "../checkout.ts";
 import type { Command, Options } from "../command.ts";
 import { DATA_OPTION, JSON_OPTION, Misuse } from "../command.ts";
 import type { SourceSettings, SourcesAction } from "../sources.ts";
@@ -35,6 +36,7 @@ export const sources: Command = {
   ],
   run: async ({ options, words, output }) => {
     const action = await actionOf(words, options);
+    requireCheckout();
     const { openLocalStore, openWranglerStore } = await import("../source-store.ts");
     const { sourcesCommand } = await import("../sources.ts");
     const environment = options.text("env");
@@ -89,7 +91,7 @@ async function readPlan(path: string): Promise<NonNullable<SourceSettings["plan"
   } catch (error) {
     throw new VarveError(
       "bad_plan",
-      `the tracking plan ${path} cannot be read.`,
+      `the tracking plan ${path} cannot be read: ${error instanceof Error ? error.message : String(error)}`,
       "Give the path of a JSON file.",
       error,
     );

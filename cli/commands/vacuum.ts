@@ -1,5 +1,4 @@
-import { parseDurationMs } from "../../shared/config.ts";
-import type { Command, Options } from "../command.ts";
+import type { Command } from "../command.ts";
 import { Misuse, TARGET_OPTIONS } from "../command.ts";
 
 const DAY_MS = 86_400_000;
@@ -21,8 +20,8 @@ export const vacuum: Command = {
   },
   examples: ["varve vacuum --dry-run", "varve vacuum --removed 12h"],
   run: async ({ options, environment, output }) => {
-    const removedMs = age(options, "removed", 2 * DAY_MS);
-    const orphanMs = age(options, "orphans", 7 * DAY_MS);
+    const removedMs = options.duration("removed") ?? 2 * DAY_MS;
+    const orphanMs = options.duration("orphans") ?? 7 * DAY_MS;
     if (orphanMs < ORPHAN_AGE_LEAST_MS)
       throw new Misuse("--orphans must be at least 1h: a commit may be on its way");
     const { openTarget } = await import("../target.ts");
@@ -33,11 +32,3 @@ export const vacuum: Command = {
     return 0;
   },
 };
-
-function age(options: Options, name: string, otherwise: number): number {
-  const text = options.text(name);
-  if (text === undefined) return otherwise;
-  const ms = parseDurationMs(text);
-  if (ms === null) throw new Misuse(`--${name} takes an age such as 12h or 2d, not ${JSON.stringify(text)}`);
-  return ms;
-}

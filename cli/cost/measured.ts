@@ -1,12 +1,12 @@
 /** A workload read off a running system: its log over the span that the log still holds, and its table. */
-import { DescribeTableCommand, DynamoDBClient, ScanCommand } from "@aws-sdk/client-dynamodb";
-import type { ScanCommandInput } from "@aws-sdk/client-dynamodb";
-import { parseEnvironment, TABLE_ENV } from "../../shared/config.ts";
+import { DescribeTableCommand, ScanCommand } from "@aws-sdk/client-dynamodb";
+import type { DynamoDBClient, ScanCommandInput } from "@aws-sdk/client-dynamodb";
 import type { LogFigures } from "../../shared/cost/figures.ts";
 import { NO_FIGURES, countCommit } from "../../shared/cost/figures.ts";
 import { VarveError } from "../../shared/errors.ts";
 import { loadSnapshot, readCommits } from "../../shared/log.ts";
 import type { ObjectStore } from "../../shared/store.ts";
+import { openTableClient } from "../table.ts";
 import type { Environment } from "../target.ts";
 
 export type Measured = {
@@ -48,40 +48,13 @@ export async function measure(store: ObjectStore, environment: Environment): Pro
 /** DynamoDB counts a table's items and bytes every six hours. */
 async function tableSize(environment: Environment): Promise<Pick<Measured, "items" | "itemBytes">> {
   if (environment["DYNAMODB_TABLE"] === undefined) return { items: undefined, itemBytes: undefined };
-  const config = parseEnvironment(TABLE_ENV, environment);
-  const [accessKeyId, secretAccessKey] = [
-    environment["AWS_ACCESS_KEY_ID"],
-    environment["AWS_SECRET_ACCESS_KEY"],
-  ];
-  const sessionToken = environment["AWS_SESSION_TOKEN"];
-  const client = new DynamoDBClient({
-    region: config.AWS_REGION,
-    ...(config.DYNAMODB_ENDPOINT === undefined ? {} : { endpoint: config.DYNAMODB_ENDPOINT }),
-    ...(accessKeyId === undefined || secretAccessKey === undefined
-      ? {}
-      : {
-          credentials: {
-            accessKeyId,
-            secretAccessKey,
-            ...(sessionToken === undefined ? {} : { sessionToken }),
-          },
-        }),
-  });
+  const { client, name, told } = openTableClient(environment);
   try {
-    const { Table: table } = await client.send(
-      new DescribeTableCommand({ TableName: config.DYNAMODB_TABLE }),
-    );
+    const { Table: table } = await told(client.send(new DescribeTableCommand({ TableName: name })));
     const items = table?.ItemCount ?? 0;
     const bytes = table?.TableSizeBytes ?? 0;
     if (items > 0 && bytes > 0) return { items, itemBytes: Math.round(bytes / items) };
-    return await countItems(client, config.DYNAMODB_TABLE);
-  } catch (error) {
-    throw new VarveError(
-      "table_unreachable",
-      `DescribeTable ${config.DYNAMODB_TABLE} failed: ${error instanceof Error ? error.message || error.name : String(error)}`,
-      "Check DYNAMODB_TABLE, AWS_REGION, DYNAMODB_ENDPOINT and the credentials.",
-      error,
-    );
+    return await told(countItems(client, name));
   } finally {
     client.destroy();
   }

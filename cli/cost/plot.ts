@@ -1,6 +1,8 @@
 /** The price over scale as an SVG: both axes logarithmic, a band from low to high for each store. Pure. */
-import type { ScalePoint, StoreId } from "../../shared/cost/estimate.ts";
-import { middle, short } from "../../shared/cost/estimate.ts";
+import { short } from "../../shared/amounts.ts";
+import type { ScalePoint } from "../../shared/cost/estimate.ts";
+import type { StoreId } from "../../shared/cost/stores.ts";
+import { middle } from "../../shared/cost/estimate.ts";
 
 export type PlotInput = {
   readonly points: readonly ScalePoint[];

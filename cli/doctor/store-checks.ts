@@ -1,6 +1,7 @@
 /** The changelog's store: that it is there, may be used, and honours the conditions that everything rests on. */
 import { openChangelog } from "../../reader/changelog.ts";
-import { iso } from "../../reader/range.ts";
+import { completeUpTo } from "../../reader/range.ts";
+import { many } from "../../shared/amounts.ts";
 import { VarveError } from "../../shared/errors.ts";
 import type { ObjectStore, PutOutcome } from "../../shared/store.ts";
 import type { Check } from "./check.ts";
@@ -206,11 +207,12 @@ export function storeChecks({
         try {
           const { version, log, gaps } = await (await openChangelog(store)).snapshot();
           const behindS = Math.round((nowMs() - log.watermarkMs) / 1000);
-          const state = `version ${version}, complete up to ${iso(log.watermarkMs)} (${behindS} s ago)`;
+          const ago = log.watermarkMs === 0 ? "" : ` (${behindS} s ago)`;
+          const state = `version ${version}, ${completeUpTo(log.watermarkMs)}${ago}`;
           return gaps.size === 0
             ? ok(state)
             : warn(
-                `${state}, with ${gaps.size} gaps`,
+                `${state}, with ${many(gaps.size, "gap")}`,
                 "`varve files` shows them; docs/alerts.md says what to do.",
               );
         } catch (error) {

@@ -16,6 +16,7 @@ import {
   GetShardIteratorCommand,
   ListStreamsCommand,
 } from "@aws-sdk/client-dynamodb-streams";
+import { many } from "../../shared/amounts.ts";
 import type { Check, Finding } from "./check.ts";
 import { fail, ok, skipped, warn } from "./check.ts";
 
@@ -70,7 +71,7 @@ export function tableChecks({ tables, streams, table, unique }: TableChecksDeps)
         }
         const { TableStatus: status, ItemCount: items } = described;
         return status === "ACTIVE" || status === "UPDATING"
-          ? ok(`${table}: ${status}, some ${items ?? 0} items`)
+          ? ok(`${table}: ${status}, some ${many(items ?? 0, "item")}`)
           : fail(`${table} is ${status}`, "Wait until it is ACTIVE.");
       },
     },
@@ -130,7 +131,7 @@ export function tableChecks({ tables, streams, table, unique }: TableChecksDeps)
         shard = stream?.Shards?.at(-1);
         return shard === undefined
           ? warn("it has no shards yet", "Wait a moment after the stream is enabled, and run this again.")
-          : ok(`${stream?.Shards?.length} shards on its first page`);
+          : ok(`${many(stream?.Shards?.length ?? 0, "shard")} on its first page`);
       },
     },
     {

@@ -1,11 +1,11 @@
 /** The items of the table: reading, deleting, and the scan that finds what the changelog does not name. */
-import type { AttributeValue as SdkAttributeValue } from "@aws-sdk/client-dynamodb";
-import { BatchWriteItemCommand, DescribeTableCommand, DynamoDBClient } from "@aws-sdk/client-dynamodb";
+import type { AttributeValue as SdkAttributeValue, DynamoDBClient } from "@aws-sdk/client-dynamodb";
+import { BatchWriteItemCommand, DescribeTableCommand } from "@aws-sdk/client-dynamodb";
 import type { TableReader } from "../../reader/verify.ts";
+import { many } from "../../shared/amounts.ts";
 import type { Clock } from "../../shared/clock.ts";
-import { parseEnvironment, TABLE_ENV } from "../../shared/config.ts";
 import { VarveError } from "../../shared/errors.ts";
-import { openTable } from "../table.ts";
+import { openTable, openTableClient } from "../table.ts";
 import type { Environment } from "../target.ts";
 import type { Person } from "./person.ts";
 import { isItemOf } from "./person.ts";
@@ -27,27 +27,8 @@ const KEYS_A_WRITE = 25;
 const ATTEMPTS_MAX = 12;
 
 export async function openItems(environment: Environment, clock: Clock): Promise<Items> {
-  const config = parseEnvironment(TABLE_ENV, environment);
   const reader: TableReader & { readonly close: () => void } = await openTable(environment);
-  const [accessKeyId, secretAccessKey, sessionToken] = [
-    environment["AWS_ACCESS_KEY_ID"],
-    environment["AWS_SECRET_ACCESS_KEY"],
-    environment["AWS_SESSION_TOKEN"],
-  ];
-  const client = new DynamoDBClient({
-    region: config.AWS_REGION,
-    ...(config.DYNAMODB_ENDPOINT === undefined ? {} : { endpoint: config.DYNAMODB_ENDPOINT }),
-    ...(accessKeyId === undefined || secretAccessKey === undefined
-      ? {}
-      : {
-          credentials: {
-            accessKeyId,
-            secretAccessKey,
-            ...(sessionToken === undefined ? {} : { sessionToken }),
-          },
-        }),
-  });
-  const table = config.DYNAMODB_TABLE;
+  const { client, name: table, told } = openTableClient(environment);
 
   return {
     present: async (keys) => {
@@ -58,7 +39,7 @@ export async function openItems(environment: Environment, clock: Clock): Promise
     },
     remove: async (keys, progress) => {
       for (let start = 0; start < keys.length; start += KEYS_A_WRITE) {
-        await removeBatch(client, table, keys.slice(start, start + KEYS_A_WRITE), clock);
+        await told(removeBatch(client, table, keys.slice(start, start + KEYS_A_WRITE), clock));
         progress(Math.min(start + KEYS_A_WRITE, keys.length), keys.length);
       }
     },
@@ -73,7 +54,7 @@ export async function openItems(environment: Environment, clock: Clock): Promise
       return found;
     },
     sizeBytes: async () => {
-      const { Table: described } = await client.send(new DescribeTableCommand({ TableName: table }));
+      const { Table: described } = await told(client.send(new DescribeTableCommand({ TableName: table })));
       return described?.TableSizeBytes ?? 0;
     },
     close: () => {
@@ -101,7 +82,7 @@ async function removeBatch(
   }
   throw new VarveError(
     "table_throttled",
-    `${requests.length} items were not deleted in ${ATTEMPTS_MAX} attempts: the table throttles.`,
+    `${many(requests.length, "item was", "items were")} not deleted in ${ATTEMPTS_MAX} attempts: the table throttles.`,
     "Run it again: what is deleted is not deleted twice.",
   );
 }

@@ -22,7 +22,6 @@ export type Progress = (done: number, total: number) => void;
 
 export type FoundRows = {
   readonly rows: number;
-  readonly files: number;
   readonly filesRead: number;
   /** Keys of the items that the rows are of, JSON text. */
   readonly keys: ReadonlySet<string>;
@@ -109,7 +108,6 @@ export async function findRows(
 ): Promise<FoundRows> {
   const keys = new Set<string>();
   let rows = 0;
-  let files = 0;
   let filesRead = 0;
   let deleted = 0;
   const live = candidates(await liveSnapshot(store), person);
@@ -127,7 +125,6 @@ export async function findRows(
         keys.add(key);
         rows += count;
       }
-      if (perKey.length > 0) files += 1;
       const named = await connection.runAndReadAll(
         `SELECT count(*)::INTEGER FROM ${relation} WHERE op = 'delete' AND source = ${sqlText(person.source)} AND user_id = ${sqlText(person.userId)}`,
       );
@@ -135,7 +132,7 @@ export async function findRows(
     },
     progress,
   );
-  return { rows, files, filesRead, keys, deletes: deleted };
+  return { rows, filesRead, keys, deletes: deleted };
 }
 
 export type Dropped = {

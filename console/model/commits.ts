@@ -3,7 +3,7 @@ import { countCommit, NO_FIGURES } from "../../shared/cost/figures.ts";
 import type { LogFigures } from "../../shared/cost/figures.ts";
 import type { Commit } from "../../shared/delta.ts";
 import type { DataFile } from "../../shared/snapshot.ts";
-import { LOG_DOMAIN, parseDataFile } from "../../shared/snapshot.ts";
+import { logStateIn, parseDataFile } from "../../shared/snapshot.ts";
 import type { CommitLine } from "../state.ts";
 
 export type KeptCommit = {
@@ -33,18 +33,9 @@ export function keepCommit(commit: Commit, watermarkBeforeMs: number): KeptCommi
       bytes: figures.bytes + figures.mergedBytes,
       filesAdded: adds.length,
       filesRemoved: commit.actions.filter((action) => "remove" in action).length,
-      watermarkMs: watermarkOf(commit) ?? watermarkBeforeMs,
+      watermarkMs: logStateIn(commit)?.watermarkMs ?? watermarkBeforeMs,
     },
   };
-}
-
-function watermarkOf({ actions }: Commit): number | null {
-  for (const action of actions) {
-    if (!("domainMetadata" in action) || action.domainMetadata.domain !== LOG_DOMAIN) continue;
-    const { watermarkMs } = JSON.parse(action.domainMetadata.configuration) as { watermarkMs?: unknown };
-    if (typeof watermarkMs === "number") return watermarkMs;
-  }
-  return null;
 }
 
 /** What all of them carried together. */

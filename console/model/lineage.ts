@@ -6,7 +6,7 @@
  */
 import type { Position } from "../../shared/position.ts";
 import { BOOTSTRAP_STREAM } from "../../shared/position.ts";
-import { standsAtMs } from "../../shared/snapshot.ts";
+import { standsAtMs } from "../../shared/watermark.ts";
 import type { Lineage, LineageShard } from "../state.ts";
 
 const SHARDS_MAX = 240;

@@ -161,11 +161,11 @@ function render() {
   }
   say(byId("events-pause"), paused ? `Resume${waiting > 0 ? ` (${count(waiting)} new)` : ""}` : "Pause");
   const total = lines.size;
-  const looked = skipped > 0 ? `; ${many(skipped, "file")} of recent commits not looked into` : "";
-  say(
-    byId("events-count"),
-    total === 0 ? "" : `${count(shown.length)} of the newest ${count(total)} rows${looked}`,
-  );
+  const told = [
+    total === 0 ? "" : `${count(shown.length)} of the newest ${count(total)} rows`,
+    skipped === 0 ? "" : `${many(skipped, "file")} of recent commits not looked into`,
+  ];
+  say(byId("events-count"), told.filter((text) => text !== "").join("; "));
   const empty = byId("events-empty");
   empty.hidden = shown.length > 0;
   say(

@@ -2,7 +2,7 @@
 /** @import { Flow, State } from "../state.ts" */
 /** @import uPlot from "uplot" */
 import { element, byId, lazily, say, table } from "./dom.js";
-import { bytes, clock, count, duration, rate, short, span } from "./format.js";
+import { bytes, clock, count, duration, many, rate, short, span } from "./format.js";
 import { colour } from "./theme.js";
 
 /**
@@ -133,7 +133,7 @@ export function showTiles({ flow, log, bufferedBytes, picture, workers }, nowMs)
     "held",
     "Buffered",
     ...unitOf(bytes(bufferedBytes)),
-    workers === null ? "" : `${count(workers)} ${workers === 1 ? "worker" : "workers"} alive`,
+    workers === null ? "" : `${many(workers, "worker")} alive`,
   );
 }
 

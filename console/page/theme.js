@@ -39,6 +39,14 @@ export function startTheme(changed) {
   apply();
 }
 
-/** @param {string} name of a custom property */
-export const colour = (name) =>
-  getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
+/**
+ * As it is at this moment: of a custom property itself `light-dark(…)` is all that can be read.
+ * @param {string} name of a custom property
+ */
+export function colour(name) {
+  const probe = document.body.appendChild(document.createElement("i"));
+  probe.style.color = `var(--${name})`;
+  const { color } = getComputedStyle(probe);
+  probe.remove();
+  return color;
+}

@@ -4,7 +4,7 @@
  */
 import type { ColumnPlan, Source, TablePlan } from "./columns.ts";
 import { sqlText } from "../../shared/duckdb.ts";
-import { kindSql, readingSql, unquotedSql } from "./reading.ts";
+import { kindSql, valueSql, unquotedSql } from "./value-sql.ts";
 import type { ColumnType } from "./schema.ts";
 
 /** A value that is not in its column, told as SQL over one relation. */
@@ -46,7 +46,7 @@ function cellOf({ type, standard }: ColumnPlan, source: Source): Cell {
   }
   const value = mode === "text" ? text : unquotedSql(text);
   if (type === "string" || type === "other") return { sql: value, value, present, unfit: null };
-  const sql = readingSql(type, text, standard);
+  const sql = valueSql(type, text, standard);
   return { sql, value, present, unfit: unfitOf(`${present} AND (${sql}) IS NULL`, text, type) };
 }
 

@@ -47,40 +47,52 @@ export async function openDuckDBWarehouse(scratch: DuckDBConnection, file: strin
     known.tables = new Set(state.catalog.keys());
     return state;
   };
+  const apply: Warehouse["apply"] = async (staged, from, to) => {
+    const repeated = staged === null ? new Set<string>() : await findRepeated(staged, known.tables);
+    await scratch.run("BEGIN TRANSACTION");
+    try {
+      const standing = await readCursor(scratch);
+      if (standing?.version !== from?.version || standing?.watermarkMs !== from?.watermarkMs) {
+        await scratch.run("ROLLBACK");
+        return "moved";
+      }
+      if (staged !== null) await write(staged, repeated);
+      await scratch.run(cursorSql(to));
+      await scratch.run("COMMIT");
+    } catch (error) {
+      await scratch.run("ROLLBACK").catch(() => undefined);
+      throw error;
+    }
+    for (const change of staged?.ddl ?? []) {
+      if (change.kind === "table") known.tables.add(tableKey(change.name));
+    }
+    return "applied";
+  };
   return {
     address: file,
     columnsMax: COLUMNS_MAX,
     load,
-    apply: async (staged, from, to) => {
-      const repeated = staged === null ? new Set<string>() : await findRepeated(staged, known.tables);
-      await scratch.run("BEGIN TRANSACTION");
-      try {
-        const standing = await readCursor(scratch);
-        if (standing?.version !== from?.version || standing?.watermarkMs !== from?.watermarkMs) {
-          await scratch.run("ROLLBACK");
-          return "moved";
-        }
-        if (staged !== null) await write(staged, repeated);
-        await scratch.run(cursorSql(to));
-        await scratch.run("COMMIT");
-      } catch (error) {
-        await scratch.run("ROLLBACK").catch(() => undefined);
-        throw error;
-      }
-      for (const change of staged?.ddl ?? []) {
-        if (change.kind === "table") known.tables.add(tableKey(change.name));
-      }
-      return "applied";
-    },
+    apply: (staged, from, to) =>
+      apply(staged, from, to).catch((error: unknown) => {
+        throw refused(file, error);
+      }),
     close: async () => {
       await scratch.run(`DETACH ${DB}`);
     },
   };
 }
 
+const refused = (file: string, error: unknown): VarveError =>
+  new VarveError(
+    "warehouse_refused",
+    `${file} refused a statement: ${error instanceof Error ? error.message.split("\n")[0] : String(error)}`,
+    "Nothing of the batch was written. See that the disk has room; a table of Varve's that was altered by hand must be mended or dropped. Then run it again: it goes on from its cursor.",
+    error,
+  );
+
 function cannotOpen(file: string, error: unknown): VarveError {
   const why = error instanceof Error ? error.message : String(error);
-  if (/lock/i.test(why)) {
+  if (/could not set lock on file/i.test(why)) {
     return new VarveError(
       "warehouse_busy",
       `${file} is open in another program, which DuckDB allows only one of.`,

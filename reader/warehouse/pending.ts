@@ -1,11 +1,10 @@
 /** What the log has above a version: entries in order, each with the files that it added. */
-import { z } from "zod";
 import type { Commit } from "../../shared/delta.ts";
 import { VarveError } from "../../shared/errors.ts";
 import { LOG_DIR, commitKey, parseLogKey } from "../../shared/keys.ts";
 import { readCommit } from "../../shared/log.ts";
 import type { DataFile } from "../../shared/snapshot.ts";
-import { LOG_DOMAIN, parseDataFile } from "../../shared/snapshot.ts";
+import { logStateIn, parseDataFile } from "../../shared/snapshot.ts";
 import type { ObjectStore } from "../../shared/store.ts";
 
 const READS_IN_FLIGHT = 16;
@@ -18,8 +17,6 @@ export type Entry = {
   readonly watermarkMs: number | null;
   readonly rows: number | null;
 };
-
-const LOG_STATE = z.object({ watermarkMs: z.number(), committed: z.object({ rows: z.number() }) });
 
 /**
  * Entries above `after` (-1: all). Throws `behind_retention` when the next one is gone.
@@ -52,18 +49,20 @@ export async function* entriesAfter(
 
 export function entryOf(commit: Commit): Entry {
   const files: DataFile[] = [];
-  let [watermarkMs, rows]: [number | null, number | null] = [null, null];
   for (const action of commit.actions) {
     if ("add" in action && action.add.dataChange) {
       const file = parseDataFile(action.add);
       if (file === null) throw notOurs(commit.version, action.add.path);
       files.push(file);
-    } else if ("domainMetadata" in action && action.domainMetadata.domain === LOG_DOMAIN) {
-      const state = LOG_STATE.safeParse(JSON.parse(action.domainMetadata.configuration));
-      if (state.success) [watermarkMs, rows] = [state.data.watermarkMs, state.data.committed.rows];
     }
   }
-  return { version: commit.version, files, watermarkMs, rows };
+  const state = logStateIn(commit);
+  return {
+    version: commit.version,
+    files,
+    watermarkMs: state?.watermarkMs ?? null,
+    rows: state?.committed.rows ?? null,
+  };
 }
 
 export const behindRetention = (what: string): VarveError =>

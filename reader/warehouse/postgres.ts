@@ -140,11 +140,12 @@ function shownUrl(url: string): string {
   }
 }
 
-function failure(address: string, error: unknown): VarveError {
+/** What the server says has SQLSTATE as its code; what the network says may have one of five letters too, as EPIPE. */
+export function failure(address: string, error: unknown): VarveError {
   const why = error instanceof Error ? error.message || error.name : String(error);
   const code = codeOf(error);
   const refusedBySql =
-    typeof code === "string" && /^[0-9A-Z]{5}$/.test(code) && !/^(?:08|28|3D|53300|57)/.test(code);
+    error instanceof pg.DatabaseError && typeof code === "string" && !/^(?:08|28|3D|53300|57)/.test(code);
   return refusedBySql
     ? new VarveError(
         "warehouse_refused",

@@ -8,9 +8,9 @@ import type { ObjectStore } from "../../shared/store.ts";
 import type { Scratch } from "../scratch.ts";
 import { openScratch } from "../scratch.ts";
 import { isOutage, waitMs } from "./outage.ts";
+import { Pass } from "./pass.ts";
 import type { Connections } from "./stage.ts";
 import { unstage } from "./stage.ts";
-import { Syncer } from "./syncer.ts";
 import type { Cursor, RowCounts, Warehouse } from "./warehouse.ts";
 
 export type SyncLimits = {
@@ -77,7 +77,7 @@ export async function sync(store: ObjectStore, open: Open, options: SyncOptions)
     };
     for (;;) {
       try {
-        return await keepUp(store, open, scratch, connections, options, progress, isUp);
+        return await runPass(store, open, scratch, connections, options, progress, isUp);
       } catch (error) {
         if (!follow || progress === null || !isOutage(error)) throw error;
         await unstage(scratch.connection);
@@ -93,7 +93,7 @@ export async function sync(store: ObjectStore, open: Open, options: SyncOptions)
   }
 }
 
-async function keepUp(
+async function runPass(
   store: ObjectStore,
   open: Open,
   scratch: Scratch,
@@ -112,10 +112,10 @@ async function keepUp(
   }
   const warehouse = await open(scratch.connection);
   try {
-    const state = await warehouse.load();
-    const syncer = new Syncer(store, scratch, connections, warehouse, state, options, before, isUp);
-    await syncer.run(snapshot);
-    return syncer.progress();
+    const deps = { store, scratch, connections, warehouse, options, before, isUp };
+    const pass = new Pass(deps, await warehouse.load());
+    await pass.run(snapshot);
+    return pass.progress();
   } finally {
     await warehouse.close();
   }

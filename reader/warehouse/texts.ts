@@ -11,8 +11,8 @@ import { sqlText } from "../../shared/duckdb.ts";
 import { quoteName } from "./names.ts";
 import type { Path } from "./pointer.ts";
 import { pointerList } from "./pointer.ts";
-import type { NarrowType } from "./reading.ts";
-import { readingSql, unquotedSql } from "./reading.ts";
+import type { NarrowType } from "./value-sql.ts";
+import { valueSql, unquotedSql } from "./value-sql.ts";
 
 export type Mode = "text" | "json" | Typed;
 export type Typed = { readonly type: NarrowType; readonly standard: boolean };
@@ -66,7 +66,7 @@ function typedSql(wanted: readonly WantedText[], texts: string): string {
   );
   if (typed.length === 0) return texts;
   const readings = typed.map(
-    ({ type, standard, json, index }) => `${readingSql(type, json, standard)} AS ${textColumn(index)}`,
+    ({ type, standard, json, index }) => `${valueSql(type, json, standard)} AS ${textColumn(index)}`,
   );
   const unfit = typed.map(
     ({ json, index }) => `CASE WHEN ${textColumn(index)} IS NULL THEN ${json} END AS ${unfitColumn(index)}`,

@@ -4,7 +4,7 @@ import { planCreate } from "../../compactor/plan.ts";
 import { encodeCommit } from "../../shared/delta.ts";
 import { commitKey } from "../../shared/keys.ts";
 import { replay } from "../../shared/log.ts";
-import { STREAM_RETENTION_MS } from "../../shared/snapshot.ts";
+import { STREAM_RETENTION_MS } from "../../shared/watermark.ts";
 import type { Snapshot } from "../../shared/snapshot.ts";
 import { T0 } from "../fakes/changes.ts";
 import type { FakeDeps } from "../fakes/compactor.ts";

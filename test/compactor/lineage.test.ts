@@ -3,7 +3,7 @@ import { discoveryGaps, missingParents, newShards, readableShards } from "../../
 import type { ListedShard } from "../../compactor/stream.ts";
 import type { Position } from "../../shared/position.ts";
 import type { Snapshot } from "../../shared/snapshot.ts";
-import { STREAM_RETENTION_MS, watermarkOf } from "../../shared/snapshot.ts";
+import { STREAM_RETENTION_MS, watermarkOf } from "../../shared/watermark.ts";
 import { STREAM, T0, change, logOf, position, seq } from "../fakes/changes.ts";
 
 const LATER = STREAM.replace("T00", "T12");

@@ -3,7 +3,7 @@ import type { ShardPage } from "../../compactor/buffer.ts";
 import { readShard } from "../../compactor/shard.ts";
 import type { IteratorOutcome, PageOutcome, Streams } from "../../compactor/stream.ts";
 import type { Position } from "../../shared/position.ts";
-import { STREAM_RETENTION_MS } from "../../shared/snapshot.ts";
+import { STREAM_RETENTION_MS } from "../../shared/watermark.ts";
 import { T0, objectRecord, position, seq } from "../fakes/changes.ts";
 import { virtualClock, virtualTime } from "../fakes/clock.ts";
 

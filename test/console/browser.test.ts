@@ -10,12 +10,12 @@ import { openConsole } from "../../console/console.ts";
 import { systemClock } from "../../shared/clock.ts";
 import { openDirectoryStore } from "../../shared/directory.ts";
 import type { Events } from "../../console/state.ts";
-import type { Chromium } from "./chromium.ts";
-import { SCREENSHOTS, barriers, openChromium } from "./chromium.ts";
+import type { Visitor } from "./visitor.ts";
+import { SCREENSHOTS, barriers, openVisitor } from "./visitor.ts";
 import { HOSTILE, METRICS, NOW, ROOT, layWorld } from "./world.ts";
 
 const dir = mkdtempSync(join(tmpdir(), "varve-world-"));
-let chromium: Chromium;
+let visitor: Visitor;
 let view: Console;
 let guarded: Console;
 /** Those whose rows are few. */
@@ -35,12 +35,12 @@ beforeAll(async () => {
   view = await openConsole({ listen: { host: "127.0.0.1", port: 0 }, ...options });
   guarded = await openConsole({ listen: { host: "127.0.0.1", port: 0 }, token: TOKEN, ...options });
   nowMs = NOW;
-  chromium = await openChromium();
+  visitor = await openVisitor();
   await lookedInto(view.url, {});
   await lookedInto(guarded.url, { authorization: `Bearer ${TOKEN}` });
 }, 120_000);
 afterAll(async () => {
-  await chromium?.close();
+  await visitor?.close();
   await view?.close();
   await guarded?.close();
   rmSync(dir, { recursive: true, force: true });
@@ -62,8 +62,8 @@ async function lookedInto(url: string, headers: Record<string, string>): Promise
 const text = async (page: Page, selector: string): Promise<string> =>
   ((await page.locator(selector).first().textContent()) ?? "").replaceAll(/\s+/g, " ").trim();
 
-async function open(options: Parameters<Chromium["visit"]>[1] = {}) {
-  const visit = await chromium.visit(view.url, options);
+async function open(options: Parameters<Visitor["visit"]>[1] = {}) {
+  const visit = await visitor.visit(view.url, options);
   await visit.page.waitForSelector("#events-rows .event");
   return visit;
 }
@@ -256,7 +256,7 @@ test("with the keyboard alone", async () => {
 });
 
 test("with a token: signing in, and nothing of it stays in the address", async () => {
-  const { page } = await chromium.visit(guarded.url);
+  const { page } = await visitor.visit(guarded.url);
   expect(await page.title()).toBe("Varve console: sign in");
   expect(await barriers(page)).toEqual([]);
   await page.getByLabel("Token").fill("a wrong one, surely");
@@ -279,7 +279,7 @@ test("where nothing can be read it says what is wrong, and shows it once it is t
     clock: systemClock,
   });
   try {
-    const { page, complaints } = await chromium.visit(early.url);
+    const { page, complaints } = await visitor.visit(early.url);
     await page.waitForSelector("#problem:not([hidden])");
     expect(await text(page, "#problem")).toMatch(
       /^There is no changelog at this address yet\.The compactor makes it/,

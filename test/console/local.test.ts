@@ -2,17 +2,17 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { eventually, newDataDir, removeDataDirs, startLocal } from "../local/system.ts";
 import type { Started } from "../local/system.ts";
-import type { Chromium } from "./chromium.ts";
-import { openChromium } from "./chromium.ts";
+import type { Visitor } from "./visitor.ts";
+import { openVisitor } from "./visitor.ts";
 
 const dataDir = newDataDir();
 let system: Started;
-let chromium: Chromium;
+let visitor: Visitor;
 beforeAll(async () => {
-  [system, chromium] = await Promise.all([startLocal(dataDir, "--flush", "300ms"), openChromium()]);
+  [system, visitor] = await Promise.all([startLocal(dataDir, "--flush", "300ms"), openVisitor()]);
 }, 120_000);
 afterAll(async () => {
-  await chromium?.close();
+  await visitor?.close();
   await system?.stop();
   removeDataDirs();
 });
@@ -28,7 +28,7 @@ async function post(batch: readonly unknown[]): Promise<unknown> {
 }
 
 test("what is posted is seen: accepted, rejected with its reason, counted, and drawn", async () => {
-  const { page, complaints } = await chromium.visit(system.running.console);
+  const { page, complaints } = await visitor.visit(system.running.console);
   await page.waitForSelector("#health[data-state=live]");
   expect(await page.textContent("#events-empty")).toContain("Nothing yet");
 
@@ -75,7 +75,7 @@ function kill(pid: number): void {
 }
 
 test("while its process is away the page says so, and goes on when it is back", async () => {
-  const { page } = await chromium.visit(system.running.console);
+  const { page } = await visitor.visit(system.running.console);
   await page.waitForSelector("#health[data-state=live]");
   // It may be back before the page looks: it is killed until the page has seen it away.
   await eventually("the page has a problem", async () => {

@@ -74,6 +74,22 @@ test("files are looked into once, the newest first, until there is enough to rea
   await recent.close();
 });
 
+test("a file that cannot be read is passed over, and counted", async () => {
+  const paths: string[] = [];
+  const store: ObjectStore = {
+    ...memoryStore(),
+    get: async (key) => {
+      paths.push(key);
+      return { body: new TextEncoder().encode("no Parquet at all"), etag: "" };
+    },
+  };
+  const recent = openRecent(store, { ...systemClock, nowMs: () => T0 });
+  recent.follow([committed(1, MB), committed(2, MB)], []);
+  await until(() => recent.after(0).filesSkipped === 2);
+  expect(paths).toEqual(["data/2", "data/1"]);
+  await recent.close();
+});
+
 test("a store that fails is asked again after a while", async () => {
   let calls = 0;
   const store: ObjectStore = {

@@ -1,112 +1,14 @@
-/** The console as a server: what it answers, to whom, and what it asks of the store. */
-import { createServer, request } from "node:http";
-import type { IncomingHttpHeaders } from "node:http";
-import { connect } from "node:net";
+/** The console as a server: what it answers, and what it asks of the store. */
+import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { afterEach, describe, expect, test } from "vitest";
-import { layDown, object } from "../../bench/laid.ts";
-import type { GivenRow } from "../../bench/laid.ts";
-import { readAssets } from "../../console/assets.ts";
-import type { ConsoleOptions } from "../../console/console.ts";
-import { openConsole } from "../../console/console.ts";
-import type { Events, State } from "../../console/state.ts";
+import { layDown } from "../../bench/laid.ts";
 import { writeCheckpoint } from "../../shared/checkpoint.ts";
-import { systemClock } from "../../shared/clock.ts";
-import type { Clock } from "../../shared/clock.ts";
 import { VarveError } from "../../shared/errors.ts";
 import { commitKey } from "../../shared/keys.ts";
 import type { ObjectStore } from "../../shared/store.ts";
 import { memoryStore } from "../fakes/store.ts";
-
-const T0 = Date.UTC(2026, 10, 20, 12);
-const TOKEN = "correct-horse-battery";
-
-type Answer = { readonly status: number; readonly headers: IncomingHttpHeaders; readonly text: string };
-type Opened = {
-  readonly port: number;
-  readonly ask: (path: string, headers?: Record<string, string>, method?: string) => Promise<Answer>;
-  readonly state: () => Promise<State>;
-  readonly events: (after?: number) => Promise<Events>;
-  /** Lets time pass. */
-  readonly wait: (ms: number) => void;
-};
-
-const closers: (() => Promise<void>)[] = [];
-afterEach(async () => {
-  for (const close of closers.splice(0)) await close();
-});
-
-async function open(store: ObjectStore, some: Partial<ConsoleOptions> = {}): Promise<Opened> {
-  let nowMs = T0 + 10_000;
-  const clock: Clock = {
-    ...systemClock,
-    nowMs: () => nowMs,
-    sleep: (ms, signal) =>
-      new Promise((resolve) => {
-        setTimeout(() => {
-          if (signal?.aborted !== true) nowMs += ms;
-          resolve();
-        }, 50);
-      }),
-  };
-  const view = await openConsole({
-    listen: { host: "127.0.0.1", port: 0 },
-    changelog: "s3://bucket/prefix/region/table",
-    store,
-    clock,
-    ...some,
-  });
-  closers.push(view.close);
-  const ask: Opened["ask"] = (path, headers = {}, method = "GET") =>
-    new Promise((resolve, reject) => {
-      const sent = request(
-        `${view.url.replace(/\/$/, "")}${path}`,
-        { method, headers, agent: false },
-        (response) => {
-          let text = "";
-          response.setEncoding("utf8");
-          response.on("data", (chunk: string) => (text += chunk));
-          response.on("end", () =>
-            resolve({ status: response.statusCode ?? 0, headers: response.headers, text }),
-          );
-        },
-      );
-      sent.on("error", reject);
-      sent.end();
-    });
-  return {
-    ask,
-    port: Number(new URL(view.url).port),
-    state: async () => JSON.parse((await ask("/api/state")).text) as State,
-    events: async (after = 0) => JSON.parse((await ask(`/api/events?after=${after}`)).text) as Events,
-    wait: (ms) => {
-      nowMs += ms;
-    },
-  };
-}
-
-/** As it stands, which no client would send. */
-const raw = (port: number, sent: string): Promise<string> =>
-  new Promise((resolve, reject) => {
-    const socket = connect(port, "127.0.0.1", () => socket.write(sent));
-    let text = "";
-    socket.on("data", (chunk) => (text += chunk.toString()));
-    socket.on("close", () => resolve(text));
-    socket.on("error", reject);
-  });
-
-const track = (id: string, changedMs: number, kind: "event" | "rejected" = "event"): GivenRow => ({
-  changedMs,
-  key: `{"pk":"${kind}-${id}"}`,
-  kind,
-  collection: kind === "event" ? "tracks" : "rejected",
-  id,
-  event: kind === "event" ? "Paid" : null,
-  image:
-    kind === "event"
-      ? `{"type":"track","event":"Paid","messageId":"${id}"}`
-      : `{"reason":{"code":"missing_id","message":"no user"},"event":{"type":"track","event":"Lost"}}`,
-});
+import { T0, open, track, closers, laidStore, closeAll } from "./opened.ts";
 
 /** Asks until it holds: rows are looked into beside the answers. */
 async function until<T>(ask: () => Promise<T>, holds: (value: T) => boolean): Promise<T> {
@@ -152,16 +54,7 @@ function observed(store: ObjectStore) {
   };
 }
 
-async function laidStore() {
-  const store = memoryStore();
-  const laid = await layDown(store, T0);
-  closers.push(laid.close);
-  await laid.commit(
-    [object("users", "u1", T0 + 1_000), track("m1", T0 + 1_500), track("r1", T0 + 2_000, "rejected")],
-    T0 + 3_000,
-  );
-  return { store, laid };
-}
+afterEach(closeAll);
 
 describe("what it tells", () => {
   test("the log's state, and the rows of its commits", async () => {
@@ -352,120 +245,5 @@ describe("when something is wrong, it says what, and goes on by itself", () => {
       fix: expect.stringContaining("VARVE_CONSOLE"),
     });
     other.close();
-  });
-});
-
-describe("who may ask, and how", () => {
-  test.each(["POST", "PUT", "PATCH", "DELETE"])("%s is refused everywhere", async (method) => {
-    const { ask } = await open(memoryStore());
-    for (const path of ["/", "/api/state", "/api/events", "/nowhere"]) {
-      expect(await ask(path, {}, method)).toMatchObject({ status: 405, headers: { allow: "GET, HEAD" } });
-    }
-  });
-
-  test("what is not there is 404, and so is what lies beside the page", async () => {
-    const { ask } = await open(memoryStore());
-    for (const path of [
-      "/nowhere",
-      "/api",
-      "/console.ts",
-      "/index.html",
-      "/../package.json",
-      "/%2e%2e/package.json",
-      "/tsconfig.json",
-    ])
-      expect((await ask(path)).status).toBe(404);
-    expect(JSON.parse((await ask("/nowhere")).text)).toMatchObject({ code: "unknown_path" });
-  });
-
-  test.each([
-    ["nothing but slashes", "//"],
-    ["another host's path", "///evil.example"],
-    ["half an escape", "/%"],
-    ["an address that is none", "http://["],
-    ["a star", "*"],
-    ["a backslash", "/\\"],
-    ["half an escape in the token", "/?token=%"],
-    ["a very long path", `/${"a/".repeat(4_000)}`],
-  ])("%s does no harm", async (_, path) => {
-    const { ask, port } = await open(memoryStore());
-    const text = await raw(port, `GET ${path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n`);
-    expect(text).toMatch(/^HTTP\/1\.1 (?:200|400|404) /);
-    expect((await ask("/")).status).toBe(200);
-  });
-
-  test("HEAD is GET without the body", async () => {
-    const { ask } = await open(memoryStore());
-    const { status, text, headers } = await ask("/", {}, "HEAD");
-    expect({ status, text }).toEqual({ status: 200, text: "" });
-    expect(Number(headers["content-length"])).toBeGreaterThan(500);
-  });
-
-  test("only its own scripts may run, nothing may frame it, nothing of it is kept", async () => {
-    const { ask } = await open(memoryStore());
-    for (const path of ["/", "/app.js", "/api/state", "/nowhere"]) {
-      const { headers } = await ask(path);
-      const policy = String(headers["content-security-policy"]);
-      expect(policy).toContain("default-src 'none'");
-      expect(policy).toContain("frame-ancestors 'none'");
-      expect(policy).not.toContain("unsafe");
-      expect(headers).toMatchObject({
-        "x-content-type-options": "nosniff",
-        "referrer-policy": "no-referrer",
-      });
-      expect(headers["access-control-allow-origin"]).toBeUndefined();
-    }
-    expect((await ask("/api/state")).headers["cache-control"]).toBe("no-store");
-    expect((await ask("/app.js")).headers["cache-control"]).toBe("no-cache");
-  });
-
-  test("the page is small, whole, and refers to nothing elsewhere", async () => {
-    const { ask } = await open(memoryStore());
-    let bytes = 0;
-    for (const [path, asset] of readAssets()) {
-      bytes += asset.body.byteLength;
-      if (path.endsWith(".html")) continue;
-      expect(await ask(path)).toMatchObject({ status: 200, headers: { "content-type": asset.type } });
-    }
-    expect(bytes).toBeLessThan(200_000);
-    const page = (await ask("/")).text;
-    for (const [, href = ""] of page.matchAll(/(?:src|href)="([^"#][^"]*)"/g))
-      expect(readAssets().has(href)).toBe(true);
-    expect(page).not.toMatch(/<style|<script>|\son\w+=|style=/);
-  });
-
-  test("a name that was made to point here is refused", async () => {
-    const { ask } = await open(memoryStore());
-    for (const path of ["/", "/api/state"])
-      expect(await ask(path, { host: "evil.example:9463" })).toMatchObject({ status: 403 });
-  });
-
-  test("with a token: a page to sign in, the cookie, and the header for programs", async () => {
-    const { store } = await laidStore();
-    const { ask } = await open(store, { token: TOKEN });
-    const refused = await ask("/");
-    expect(refused).toMatchObject({ status: 401, headers: { "cache-control": "no-store" } });
-    expect(refused.text).toContain("VARVE_CONSOLE_TOKEN");
-    for (const path of ["/api/state", "/api/events", "/app.js"]) expect((await ask(path)).status).toBe(401);
-    expect((await ask("/style.css")).status).toBe(200);
-    expect((await ask("/style.css", {}, "POST")).status).toBe(405);
-    expect(await ask("/?token=wrong-horse-battery")).toMatchObject({ status: 401 });
-
-    const signedIn = await ask(`/?token=${TOKEN}`);
-    expect(signedIn).toMatchObject({ status: 303, headers: { location: "/" } });
-    expect((await ask(`/.//evil.example?token=${TOKEN}`)).headers.location).toBe("/");
-    const [cookie = ""] = signedIn.headers["set-cookie"] ?? [];
-    expect(cookie).toMatch(/HttpOnly; SameSite=Strict/);
-    const carried = { cookie: cookie.split(";")[0] ?? "" };
-    expect((await ask("/", carried)).text).toContain("Flow now");
-    expect((await ask("/api/state", carried)).status).toBe(200);
-    expect((await ask("/api/state", { authorization: `Bearer ${TOKEN}` })).status).toBe(200);
-  });
-
-  test("on all addresses it does not start without one", async () => {
-    await expect(open(memoryStore(), { listen: { host: "0.0.0.0", port: 0 } })).rejects.toMatchObject({
-      code: "console_needs_token",
-      fix: expect.stringContaining("VARVE_CONSOLE_TOKEN"),
-    });
   });
 });

@@ -46,6 +46,12 @@ test("the index names every page", () => {
     if (name.endsWith(".md") && name !== "README.md") expect(index).toContain(`(${name})`);
 });
 
+test("the Node that the pages say the package needs is the one it asks for", () => {
+  const { engines } = JSON.parse(read("package.json")) as { engines: { node: string } };
+  for (const page of ["README.md", "docs/reading.md"])
+    expect(/(\S+) or later/.exec(read(page).split("npm pack`")[1] ?? "")?.[1]).toBe(engines.node.slice(2));
+});
+
 test("the files that the pages name are there", () => {
   for (const page of PAGES)
     for (const [path] of read(page).matchAll(/\b(?:deploy|cli|docs|edge)\/[\w/.-]+\.(?:ts|ya?ml|json|md)\b/g))

@@ -2,11 +2,10 @@
 import { createServer } from "node:http";
 import type { Server } from "node:http";
 import type { AddressInfo } from "node:net";
-import chromium from "@sparticuz/chromium";
 import { build } from "esbuild";
-import { chromium as playwright } from "playwright-core";
 import type { Browser, Page } from "playwright-core";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { launchChromium } from "../support/chromium.ts";
 import { bodiesOf, startEdgeHost, until } from "../support/edge-host.ts";
 import type { EdgeHost } from "../support/edge-host.ts";
 
@@ -64,19 +63,7 @@ beforeAll(async () => {
     site.listen(0, "127.0.0.1", resolve);
   });
   origin = `http://127.0.0.1:${(site.address() as AddressInfo).port}`;
-  browser = await playwright.launch({
-    executablePath: await chromium.executablePath(),
-    headless: true,
-    args: [
-      // Not the package's own, which switch CORS off.
-      "--disable-gpu",
-      "--no-sandbox",
-      "--disable-background-networking",
-      "--disable-component-update",
-      "--disable-sync",
-      "--no-first-run",
-    ],
-  });
+  browser = await launchChromium();
 }, 120_000);
 afterAll(async () => {
   await browser?.close();

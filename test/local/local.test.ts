@@ -132,6 +132,13 @@ describe("a running system", () => {
     expect(stderr).not.toMatch(/^\s+at /m);
   });
 
+  test("a directory that cannot be made is named at once", async () => {
+    const { code, stderr } = await varve("local", "--port", "0", "--data", "/proc/x/y");
+    expect(code).toBe(1);
+    expect(stderr).toContain("/proc/x/y cannot be written: ENOENT");
+    expect(stderr).toContain("--data <directory>");
+  });
+
   test("an event posted to it is in the changelog", async () => {
     expect(await track(system.running, "first-event")).toBe(200);
     await eventually("committed", () => isCommitted(dataDir, "first-event"));
@@ -315,7 +322,7 @@ describe("for a person", () => {
         );
         await eventually("committed", async () => (await varve(...hint)).stdout.includes("Signed Up"));
       }
-      await eventually("the live line", () => /events accepted · .*version \d+/.test(stderr));
+      await eventually("the live line", () => /\d events? accepted · .*version \d+/.test(stderr));
     } finally {
       await end(child, "SIGINT");
     }
@@ -337,12 +344,14 @@ describe("for a person", () => {
   });
 
   test.each([
-    [["--flush", "soon"], "not a duration"],
-    [["--port", "99999"], "99999 is not a port"],
-    [["--data", "/dev/null/x"], "data directory /dev/null/x"],
-  ])("%j is answered in words", async (args, words) => {
+    [["--flush", "soon"], 2, "takes a duration"],
+    [["--flush", "1ms"], 2, "takes a duration"],
+    [["--port", "99999"], 2, "takes a port from 0 to 65535"],
+    [["--port", "1.5"], 2, "takes a port from 0 to 65535"],
+    [["--data", "/dev/null/x"], 1, "data directory /dev/null/x"],
+  ])("%j is answered in words", async (args, exit, words) => {
     const { code, stderr } = await varve("local", "--data", newDataDir(), ...args);
-    expect(code).toBe(1);
+    expect(code).toBe(exit);
     expect(stderr).toContain(words);
     expect(stderr).not.toMatch(/^\s+at /m);
   });

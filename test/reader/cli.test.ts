@@ -1,5 +1,5 @@
 /** `varve changes` and `varve files` as a person runs them, over a changelog in a directory. */
-import { execFile, spawn } from "node:child_process";
+import { spawn } from "node:child_process";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -10,6 +10,8 @@ import type { Laid } from "../../bench/laid.ts";
 import { layDown, object } from "../../bench/laid.ts";
 import { openDirectoryStore } from "../../shared/directory.ts";
 import { openDuckDB, sqlText } from "../../shared/duckdb.ts";
+import type { Ended } from "../support/varve.ts";
+import { runVarve } from "../support/varve.ts";
 
 const CLI = join(import.meta.dirname, "../../cli/main.ts");
 const T0 = Date.UTC(2026, 10, 20, 12);
@@ -42,16 +44,9 @@ afterAll(async () => {
   await rm(dir, { recursive: true, force: true });
 });
 
-type Ended = { readonly code: number; readonly stdout: string; readonly stderr: string };
-
-function varve(...args: readonly string[]): Promise<Ended> {
-  return new Promise((resolve) => {
-    const env = { PATH: process.env["PATH"], VARVE_CHANGELOG: address };
-    execFile(process.execPath, [CLI, ...args], { env, encoding: "latin1" }, (error, stdout, stderr) => {
-      resolve({ code: error === null ? 0 : Number(error.code), stdout, stderr });
-    });
-  });
-}
+/** stdout byte by byte, since it may be a file. */
+const varve = (...args: readonly string[]): Promise<Ended> =>
+  runVarve(args, { PATH: process.env["PATH"], VARVE_CHANGELOG: address }, "latin1");
 
 const SINCE = ["changes", "--since", "2026-11-20T12:00:00Z"] as const;
 const lines = (text: string): string[] => text.split("\n").filter((line) => line !== "");
@@ -61,8 +56,8 @@ describe("changes", () => {
     const { code, stdout, stderr } = await varve(...SINCE, "--collection", "orders");
     expect(code).toBe(0);
     expect(lines(stdout)).toHaveLength(2);
-    expect(stderr).toContain("1 rows in (2026-11-20T12:00:00.000Z, 2026-11-20T12:00:06.000Z]");
-    expect(stderr).toMatch(/read 1 of 2 files, \d+ of \d+ bytes, in 1 requests/);
+    expect(stderr).toContain("1 row in (2026-11-20T12:00:00.000Z, 2026-11-20T12:00:06.000Z]");
+    expect(stderr).toMatch(/read 1 of 2 files, [\d,]+ of [\d,]+ bytes, in 1 request\n/);
     expect(stderr).toContain("next: --since 2026-11-20T12:00:06.000Z");
   });
 
@@ -128,10 +123,17 @@ describe("changes", () => {
     [["--collection", "ordres"], 'there is no collection "ordres"', "The nearest: orders"],
     [["--source", "shoop"], 'there is no source "shoop"', "The nearest: shop"],
   ])("%j lists the near ones", async (args, what, near) => {
-    const { code, stderr } = await varve(...SINCE, ...args);
-    expect(code).toBe(1);
+    const { code, stdout, stderr } = await varve(...SINCE, ...args);
+    expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
     expect(stderr).toContain(what);
     expect(stderr).toContain(near);
+  });
+
+  test("no rows of what is there: the header alone, and an empty Parquet file", async () => {
+    const none = [...SINCE, "--collection", "users", "--op", "delete"];
+    const csv = await varve(...none, "--format", "csv");
+    expect(csv).toMatchObject({ code: 0, stdout: expect.stringMatching(/^changed_at,[\w,]+\n$/) });
+    expect((await varve(...none, "--format", "parquet")).stdout.slice(0, 4)).toBe("PAR1");
   });
 
   test.each([
@@ -212,4 +214,28 @@ test("files lists what a program can open itself", async () => {
   expect(paths).toHaveLength(laid.snapshot().files.size);
   for (const path of paths) expect((await readFile(path)).subarray(0, 4).toString()).toBe("PAR1");
   expect(stderr).toContain("complete up to 2026-11-20T12:00:0");
+});
+
+test.each([
+  [["--json", "--urls"], 1, "Leave --urls out"],
+  [["--urls"], 2, "--urls goes with --json"],
+])("files %j: a directory has no URLs, a table no room for them", async (args, code, says) => {
+  const ended = await varve("files", ...args);
+  expect(ended).toMatchObject({ code, stdout: "", stderr: expect.stringContaining(says) });
+});
+
+test("status: sizes in the unit that fits", async () => {
+  const { code, stdout } = await varve("status");
+  expect(code).toBe(0);
+  expect(stdout).toMatch(/^files {6}level 0: \d files, [\d.]+ KB\n {11}level 1: 0 files, 0 B$/m);
+});
+
+test.each([
+  [[], "--items, --item-bytes, --changes-per-second are needed"],
+  [["--items", "1M", "--item-bytes", "900"], "--changes-per-second is needed"],
+])("cost %j is misuse", async (args, says) => {
+  const { code, stderr } = await varve("cost", ...args);
+  expect(code).toBe(2);
+  expect(stderr).toContain(says);
+  expect(stderr).toContain("varve cost --help");
 });

@@ -163,6 +163,14 @@ test("a cursor file is whole at any moment", async () => {
   expect(JSON.parse(await readFile(path, "utf8"))).toEqual({ version: 1, changelog: "laid" });
 });
 
+test("a cursor file that cannot be written is named", async () => {
+  const { store } = await changelogOf(1);
+  await expect(follow(store, { cursor: join(dir, "none/cursor.json") })).rejects.toMatchObject({
+    code: "bad_cursor",
+    message: expect.stringContaining("cannot be written"),
+  });
+});
+
 describe("behind the log's retention", () => {
   test.each([
     ["the next entry is gone", (store: ObjectStore) => store.delete(commitKey(2))],

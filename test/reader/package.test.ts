@@ -120,9 +120,11 @@ test("another project installs it, and reads a changelog", async () => {
       env,
     });
     expect(command.stdout.trim().split("\n")).toHaveLength(2);
-    await expect(run(process.execPath, [bin, "local"], { cwd: home, env })).rejects.toMatchObject({
-      stderr: expect.stringContaining("Clone Varve's repository"),
-    });
+    for (const words of [["local"], ["sources", "list"]]) {
+      await expect(run(process.execPath, [bin, ...words], { cwd: home, env })).rejects.toMatchObject({
+        stderr: expect.stringContaining("Clone Varve's repository"),
+      });
+    }
   } finally {
     await laid.close();
     await rm(home, { recursive: true, force: true });

@@ -133,7 +133,7 @@ describe("planted in the files", () => {
 
   test("a row lost", async () => {
     await rewrite(2, (relation) => `SELECT * FROM ${relation} WHERE id <> 'b2'`);
-    expect((await run()).problems).toContainEqual(found("rows", paths[2] ?? "", "1 rows are lost"));
+    expect((await run()).problems).toContainEqual(found("rows", paths[2] ?? "", "1 row is lost"));
   });
 
   test("a row doubled", async () => {
@@ -142,7 +142,7 @@ describe("planted in the files", () => {
       (relation) => `SELECT * FROM ${relation} UNION ALL SELECT * FROM ${relation} WHERE id = 'b2'`,
     );
     const { problems } = await run();
-    expect(problems).toContainEqual(found("rows", paths[2] ?? "", "1 rows are too many"));
+    expect(problems).toContainEqual(found("rows", paths[2] ?? "", "1 row is too many"));
     expect(problems).toContainEqual(found("row_doubled", '{"pk":"o#shop#users#b2"}', "2 times"));
   });
 
@@ -273,6 +273,32 @@ describe("against the table", () => {
     const { table, problems } = await run({ table: tableOf(whole()), sample: 6 });
     expect(problems).toEqual([]);
     expect(table).toMatchObject({ items: 6, sampled: 6, keys: 18 });
+  });
+
+  test("an item that the scan met first is waited for, also where its row is merged meanwhile", async () => {
+    let nowMs = T0 + 60_000;
+    const late = T0 + 20_000;
+    const sleep = async (): Promise<void> => {
+      nowMs += 10_000;
+      if (laid.snapshot().log.watermarkMs >= late) return;
+      await laid.commit([object("users", "d1", late)], late);
+      await laid.commit([], T0 + 3_600_000);
+      await laid.merge();
+    };
+    const items = [...whole(), item("d1", late)];
+    const report = await run({ table: tableOf(items), settleMs: 50_000, nowMs: () => nowMs, sleep });
+    expect(report).toMatchObject({ problems: [], table: { items: 19, keys: 19 } });
+    expect([...laid.snapshot().files.values()].map(({ level }) => level)).not.toContain(0);
+  });
+
+  test("keys that differ in masses are counted, and the first of them named", async () => {
+    const others = Array.from({ length: 10_050 }, (_, index) =>
+      item(`x${String(index).padStart(5, "0")}`, T0),
+    );
+    const { problems } = await run({ table: tableOf([...whole(), ...others]) });
+    expect(problems).toHaveLength(21);
+    expect(problems[0]).toMatchObject({ kind: "table", where: expect.stringContaining("x00000") });
+    expect(problems.at(-1)).toEqual({ kind: "table", what: "10,030 more like these", where: "" });
   });
 
   test.each([

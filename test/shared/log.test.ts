@@ -1,7 +1,10 @@
 import { describe, expect, test } from "vitest";
+import { writeCheckpoint } from "../../shared/checkpoint.ts";
 import { encodeCommit } from "../../shared/delta.ts";
-import { commitKey } from "../../shared/keys.ts";
+import { LAST_CHECKPOINT_KEY, checkpointKey, commitKey } from "../../shared/keys.ts";
 import { loadSnapshot, readCommit, readCommits } from "../../shared/log.ts";
+import type { Snapshot } from "../../shared/snapshot.ts";
+import { applyCommit } from "../../shared/snapshot.ts";
 import type { ObjectStore } from "../../shared/store.ts";
 import { planCommit, planCreate } from "../../compactor/plan.ts";
 import { T0, change, logOf, position, row, seq, uploaded } from "../fakes/changes.ts";
@@ -38,6 +41,14 @@ const versions = async (store: ObjectStore, after: number): Promise<number[]> =>
   return seen;
 };
 
+async function snapshotAt(store: ObjectStore, version: number): Promise<Snapshot> {
+  let snapshot: Snapshot | null = null;
+  for await (const commit of readCommits(store, -1))
+    if (commit.version <= version) snapshot = applyCommit(snapshot, commit).snapshot;
+  if (snapshot === null) throw new Error("no log");
+  return snapshot;
+}
+
 test("no log is null", async () => {
   expect(await loadSnapshot(memoryStore())).toBeNull();
   expect(await readCommit(memoryStore(), 0)).toBeNull();
@@ -56,6 +67,46 @@ test("the snapshot at the tip is the same from the start and from a known one", 
   const whole = await loadSnapshot(store);
   expect(whole).toMatchObject({ version: 20, log: { watermarkMs: T0 + 20, changes: 20 } });
   expect(await loadSnapshot(store, logOf())).toEqual({ ...whole, metaData: whole?.metaData });
+});
+
+describe("clean-up has taken the log's beginning", () => {
+  const [FIRST, LAST] = [10, 15];
+  const checkpointed = async (): Promise<ObjectStore> => {
+    const store = await storeOf(20);
+    for (const version of [FIRST, LAST]) await writeCheckpoint(store, await snapshotAt(store, version));
+    for (let version = 0; version < FIRST; version += 1) await store.delete(commitKey(version));
+    return store;
+  };
+  const damage = async (store: ObjectStore, key: string): Promise<void> => {
+    await store.put(key, new TextEncoder().encode("PAR1 no more"), { kind: "always" });
+  };
+
+  test.each<[string, (store: ObjectStore) => Promise<void>]>([
+    ["the last checkpoint is lost", (store) => store.delete(checkpointKey(LAST))],
+    ["the last checkpoint is damaged", (store) => damage(store, checkpointKey(LAST))],
+    ["what names it is lost", (store) => store.delete(LAST_CHECKPOINT_KEY)],
+    ["what names it is damaged", (store) => damage(store, LAST_CHECKPOINT_KEY)],
+  ])("%s: another one stands in", async (_, harm) => {
+    const store = await checkpointed();
+    const whole = await loadSnapshot(store);
+    await harm(store);
+    expect(await loadSnapshot(store)).toMatchObject({ version: 20, log: whole?.log, live: whole?.live });
+  });
+
+  test("all checkpoints are lost or damaged: that is said, and not sought for ever", async () => {
+    const store = await checkpointed();
+    await store.delete(checkpointKey(LAST));
+    await damage(store, checkpointKey(FIRST));
+    await expect(loadSnapshot(store)).rejects.toMatchObject({ code: "invariant_broken" });
+  });
+
+  test("while a reader knew the log as it was", async () => {
+    const store = await storeOf(20);
+    const known = await snapshotAt(store, 3);
+    await writeCheckpoint(store, await snapshotAt(store, LAST));
+    for (let version = 0; version < LAST; version += 1) await store.delete(commitKey(version));
+    expect((await loadSnapshot(store, known))?.version).toBe(20);
+  });
 });
 
 describe("a log that is not sound is refused", () => {

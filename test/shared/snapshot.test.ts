@@ -5,7 +5,7 @@ import { domainAction } from "../../shared/delta.ts";
 import type { Position } from "../../shared/position.ts";
 import { encodePosition } from "../../shared/position.ts";
 import type { LogState, Snapshot, Violation } from "../../shared/snapshot.ts";
-import { LOG_DOMAIN, applyCommit, restoreSnapshot, watermarkOf } from "../../shared/snapshot.ts";
+import { LOG_DOMAIN, applyCommit, restoreSnapshot } from "../../shared/snapshot.ts";
 import { planCommit } from "../../compactor/plan.ts";
 import { T0, change, logOf, position, row, seq, uploaded } from "../fakes/changes.ts";
 
@@ -197,31 +197,6 @@ describe("each invariant, broken on purpose, is named", () => {
     };
     const { violations } = applyCommit(log, { ...commit, actions: [{ add }] });
     expect(violations.map(({ what }) => what).join()).toMatch(/holds a row at \d+, but the watermark was/);
-  });
-});
-
-const at = (ms: number, some: Partial<Position> = {}): Position => position({ at: ms, ...some });
-
-describe("the watermark", () => {
-  const cases: readonly (readonly [string, Record<string, Position>, number, number])[] = [
-    ["no shards: the discovery", {}, T0, T0],
-    ["the least shard", { a: at(T0 + 5), b: at(T0 + 3) }, T0 + 9, T0 + 3],
-    ["the discovery, when it is older", { a: at(T0 + 5) }, T0 + 4, T0 + 4],
-    [
-      "a shard that has ended and whose children are known lets go",
-      { a: at(T0 + 1, { done: true }), b: at(T0 + 5, { parent: "a" }) },
-      T0 + 9,
-      T0 + 5,
-    ],
-    [
-      "a shard that has ended holds until its children are known",
-      { a: at(T0 + 1, { done: true }) },
-      T0 + 9,
-      T0 + 1,
-    ],
-  ];
-  test.each(cases)("%s", (_, shards, discoveredMs, expected) => {
-    expect(watermarkOf(new Map(Object.entries(shards)), discoveredMs)).toBe(expected);
   });
 });
 

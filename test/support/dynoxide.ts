@@ -1,9 +1,8 @@
 /** A DynamoDB of one's own for a test: dynoxide, in memory, on a free port, with Varve's table. */
 import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";
-import { createServer } from "node:net";
-import type { AddressInfo } from "node:net";
 import { join } from "node:path";
+import { freePort } from "../../local/ports.ts";
 import { createDynamo } from "../../shared/aws/dynamodb.ts";
 import type { DynamoClient } from "../../shared/aws/dynamodb.ts";
 
@@ -14,17 +13,6 @@ export type TestDynamo = {
   readonly table: string;
   readonly stop: () => Promise<void>;
 };
-
-export function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const server = createServer();
-    server.once("error", reject);
-    server.listen(0, "127.0.0.1", () => {
-      const { port } = server.address() as AddressInfo;
-      server.close(() => resolve(port));
-    });
-  });
-}
 
 export const testDynamoClient = (endpoint: string): DynamoClient =>
   createDynamo({

@@ -9,11 +9,8 @@ import {
 } from "@aws-sdk/client-dynamodb";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { targetEnvironment } from "../../cli/target.ts";
-import type { ChangeRow } from "../../reader/scan.ts";
-import { openChangelog } from "../../reader/changelog.ts";
-import { openTargetStore } from "../../cli/target.ts";
 import type { RunningSystem } from "./system.ts";
-import { makeDataDir, pause, startSystem } from "./system.ts";
+import { makeDataDir, pause, rowsOf, startSystem } from "./system.ts";
 
 const CLI = join(import.meta.dirname, "../../cli/main.ts");
 const TABLE = "orders";
@@ -66,17 +63,6 @@ const put = (order: number, state: string) =>
     }),
   );
 
-async function rowsOf(): Promise<ChangeRow[]> {
-  const store = openTargetStore(environment);
-  try {
-    const changelog = await openChangelog(store);
-    const { rows } = await changelog.changesSince({ kind: "time", ms: 0 });
-    return await Array.fromAsync(rows);
-  } finally {
-    store.close();
-  }
-}
-
 test("every item is in the changelog, those that changed meanwhile once by the stream, kills and all", async () => {
   await client.send(
     new CreateTableCommand({
@@ -123,7 +109,7 @@ test("every item is in the changelog, those that changed meanwhile once by the s
 
     const verified = await varve(["verify"]);
     expect(verified.stdout).toContain("nothing lost, nothing twice");
-    const rows = await rowsOf();
+    const rows = await rowsOf(environment);
     const latest = new Map(rows.map((row) => [row.key, row]));
     expect(latest.size).toBe(ITEMS);
     const states = Map.groupBy(

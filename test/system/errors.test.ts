@@ -1,12 +1,11 @@
 /** What a person sees who asks for something wrong: the exit code, what is wrong, what to do. */
-import { execFile } from "node:child_process";
-import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { targetEnvironment } from "../../cli/target.ts";
+import type { Ended } from "../support/varve.ts";
+import { runVarve } from "../support/varve.ts";
 import type { RunningSystem } from "./system.ts";
 import { makeDataDir, post, settle, startSystem } from "./system.ts";
 
-const CLI = join(import.meta.dirname, "../../cli/main.ts");
 const data = makeDataDir();
 let system: RunningSystem;
 let target: Record<string, string | undefined>;
@@ -20,18 +19,7 @@ afterAll(async () => {
   data.remove();
 });
 
-type Ended = { readonly code: number; readonly stdout: string; readonly stderr: string };
-
-function varve(
-  args: readonly string[],
-  environment: Record<string, string | undefined> = target,
-): Promise<Ended> {
-  return new Promise((resolve) => {
-    execFile(process.execPath, [CLI, ...args], { env: environment }, (error, stdout, stderr) => {
-      resolve({ code: error === null ? 0 : Number(error.code), stdout, stderr });
-    });
-  });
-}
+const varve = (args: readonly string[], environment = target): Promise<Ended> => runVarve(args, environment);
 
 const UNREACHABLE = "http://127.0.0.1:9";
 

@@ -9,16 +9,20 @@ import { makeDataDir, settle, startSystem } from "./system.ts";
 const ROOT = join(import.meta.dirname, "../..");
 const run = promisify(execFile);
 
-function examples(): string[] {
+function examples(heading: string): string[] {
   const readme = readFileSync(join(ROOT, "README.md"), "utf8");
-  const [, section = ""] = readme.split("## Try it\n");
+  const [, section = ""] = readme.split(`\n## ${heading}\n`);
   const blocks = (section.split("\n## ")[0] ?? "").matchAll(/```sh\n(.*?)```/gs);
   return [...blocks].map(([, code = ""]) => code);
 }
 
-test("the curl, the analytics-node snippet and the queries work when pasted", async () => {
-  const [curl, sdk, queries] = examples();
+test("the curl, the analytics-node snippet, the queries and DuckDB work when pasted", async () => {
+  const [curl, sdk, queries] = examples("Try it");
+  const [alias] = examples("Commands");
+  // The last line follows a changelog that is served on the web: test/reader/examples.test.ts does that.
+  const [duckdb, follow] = (examples("Without our code")[0] ?? "").split(/\n\n/);
   expect(queries).toBeDefined();
+  expect(follow).toMatch(/^node examples\/follow\.mjs \S+ .*\n$/);
   const data = makeDataDir();
   const system = await startSystem(data.dir);
   try {
@@ -26,7 +30,8 @@ test("the curl, the analytics-node snippet and the queries work when pasted", as
       const here = code
         .replaceAll("http://127.0.0.1:8787", system.running.endpoint)
         .replaceAll(".varve/", `${data.dir}/`)
-        .replaceAll(/(npm run varve -- .*)/g, `$1 --data ${data.dir}`);
+        .replaceAll("files.json", `${data.dir}/files.json`)
+        .replaceAll(/^(npm run varve --|varve) (\S+)/gm, `$1 $2 --data ${data.dir}`);
       const { stdout } = await run("bash", ["-euc", here], { cwd: ROOT });
       return stdout;
     };
@@ -38,6 +43,9 @@ test("the curl, the analytics-node snippet and the queries work when pasted", as
     for (const text of ["Signed Up", "Order Completed", '"name":"Ada"', "nothing lost, nothing twice"]) {
       expect(answer).toContain(text);
     }
+    const told = await paste(`shopt -s expand_aliases\n${alias}\n${duckdb}`);
+    expect(told).toMatch(/"op":"insert","collection":"tracks"/);
+    expect(told).toContain('{"source":"local","collection":"users","objects":"1"}');
   } finally {
     await system.stop();
     data.remove();

@@ -7,6 +7,7 @@ import type { ChangeRow } from "../../reader/scan.ts";
 import type { Report } from "../../reader/verify.ts";
 import { verify } from "../../reader/verify.ts";
 import { openTable } from "../../cli/table.ts";
+import type { Environment } from "../../cli/target.ts";
 import { openTargetStore, targetEnvironment } from "../../cli/target.ts";
 import type { Running } from "../../local/running.ts";
 import { eventually, startLocal } from "../local/system.ts";
@@ -74,8 +75,11 @@ export async function settle(dataDir: string): Promise<void> {
   }
 }
 
-export async function allRows(dataDir: string): Promise<ChangeRow[]> {
-  const store = openTargetStore(targetEnvironment({}, dataDir));
+export const allRows = (dataDir: string): Promise<ChangeRow[]> => rowsOf(targetEnvironment({}, dataDir));
+
+/** Every row up to the watermark. */
+export async function rowsOf(environment: Environment): Promise<ChangeRow[]> {
+  const store = openTargetStore(environment);
   try {
     const changelog = await openChangelog(store);
     const { rows } = await changelog.changesSince({ kind: "time", ms: 0 });

@@ -2,6 +2,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, expect, test } from "vitest";
+import { openOptions } from "../../../cli/command.ts";
 import { costCommand, needed } from "../../../cli/cost.ts";
 import { rangeText, spreadLabels } from "../../../cli/cost/plot.ts";
 import { givenWorkload } from "../../../cli/commands/cost.ts";
@@ -139,13 +140,7 @@ test("ranges are short", () => {
   expect(rangeText(5, 5)).toBe("$5");
 });
 
-const typed = (options: Readonly<Record<string, string>>) =>
-  givenWorkload({
-    text: (name) => options[name],
-    flag: () => false,
-    number: (name, otherwise) => Number(options[name] ?? otherwise),
-    count: (name) => Number(options[name]),
-  });
+const typed = (options: Readonly<Record<string, string>>) => givenWorkload(openOptions(options));
 
 test("options in the words of people", () => {
   expect(

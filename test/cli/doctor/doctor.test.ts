@@ -1,12 +1,11 @@
 /** The doctor against a real system on this machine, sound and broken. */
-import { execFile } from "node:child_process";
-import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { targetEnvironment } from "../../../cli/target.ts";
+import type { Ended } from "../../support/varve.ts";
+import { runVarve } from "../../support/varve.ts";
 import type { RunningSystem } from "../../system/system.ts";
 import { makeDataDir, startSystem, verifySystem } from "../../system/system.ts";
 
-const CLI = join(import.meta.dirname, "../../../cli/main.ts");
 const data = makeDataDir();
 let system: RunningSystem;
 let target: Record<string, string | undefined>;
@@ -24,18 +23,9 @@ type Report = {
   readonly fit: boolean;
   readonly checks: readonly { id: string; status: string; fix?: string }[];
 };
-type Ended = { readonly code: number; readonly stdout: string; readonly stderr: string };
 
-function doctor(environment: Record<string, string | undefined>, ...args: string[]): Promise<Ended> {
-  return new Promise((resolve) => {
-    execFile(
-      process.execPath,
-      [CLI, "doctor", ...args],
-      { env: { ...target, ...environment } },
-      (error, stdout, stderr) => resolve({ code: error === null ? 0 : Number(error.code), stdout, stderr }),
-    );
-  });
-}
+const doctor = (environment: Record<string, string | undefined>, ...args: string[]): Promise<Ended> =>
+  runVarve(["doctor", ...args], { ...target, ...environment });
 
 test("the system on this machine is fit, and the doctor leaves no trace in it", async () => {
   const { code, stdout } = await doctor({}, "--edge", system.running.endpoint);

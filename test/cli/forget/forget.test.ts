@@ -1,13 +1,12 @@
 /** A user is forgotten while the system runs: nothing of it is left, everything else is, and the log still adds up. */
-import { execFile } from "node:child_process";
-import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { openTargetStore, targetEnvironment } from "../../../cli/target.ts";
 import { openChangelog } from "../../../reader/changelog.ts";
+import type { Ended } from "../../support/varve.ts";
+import { runVarve } from "../../support/varve.ts";
 import type { RunningSystem } from "../../system/system.ts";
 import { allRows, makeDataDir, post, settle, startSystem, verifySystem } from "../../system/system.ts";
 
-const CLI = join(import.meta.dirname, "../../../cli/main.ts");
 const data = makeDataDir();
 let system: RunningSystem;
 
@@ -19,16 +18,8 @@ afterAll(async () => {
   data.remove();
 });
 
-type Ended = { readonly code: number; readonly stdout: string; readonly stderr: string };
-
 const forget = (...args: string[]): Promise<Ended> =>
-  new Promise((resolve) => {
-    execFile(
-      process.execPath,
-      [CLI, "forget", "--data", data.dir, "--json", ...args],
-      (error, stdout, stderr) => resolve({ code: error === null ? 0 : Number(error.code), stdout, stderr }),
-    );
-  });
+  runVarve(["forget", "--data", data.dir, "--json", ...args]);
 
 async function sourceId(): Promise<string> {
   const [row] = await allRows(data.dir);

@@ -5,6 +5,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import type { TestPostgres } from "../../../bench/postgres.ts";
 import { startPostgres } from "../../../bench/postgres.ts";
 import { isOutage, waitMs } from "../../../reader/warehouse/outage.ts";
+import { failure } from "../../../reader/warehouse/postgres.ts";
 import type { Outage, SyncProgress } from "../../../reader/warehouse/sync.ts";
 import { VarveError } from "../../../shared/errors.ts";
 import type { ObjectStore } from "../../../shared/store.ts";
@@ -37,6 +38,22 @@ test.each([
 ])("%s with %j passes by itself: %s", (code, cause, passes) => {
   expect(isOutage(new VarveError(code, "", "", cause))).toBe(passes);
 });
+
+test.each([
+  [
+    "a socket that broke",
+    Object.assign(new Error("write EPIPE"), { code: "EPIPE" }),
+    "warehouse_unreachable",
+  ],
+  ["a server that ends", refusal("57P01"), "warehouse_unreachable"],
+  ["a right that is missing", refusal("42501"), "warehouse_refused"],
+])("%s is told apart from what the server refuses", (_, error, code) => {
+  expect(failure("postgres://host/db", error)).toMatchObject({ code, cause: error });
+});
+
+function refusal(code: string): Error {
+  return Object.assign(new pg.DatabaseError("no", 2, "error"), { code });
+}
 
 test("the waits grow, up to half a minute", () => {
   expect([0, 1, 2, 6, 100].map(waitMs)).toEqual([500, 1000, 2000, 30_000, 30_000]);

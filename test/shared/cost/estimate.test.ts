@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import type { StoreId } from "../../../shared/cost/estimate.ts";
+import type { StoreId } from "../../../shared/cost/stores.ts";
 import { estimateAll, estimateScale } from "../../../shared/cost/estimate.ts";
 import { costOf, priceOf, readPrices } from "../../../shared/cost/prices.ts";
 import type { GivenWorkload } from "../../../shared/cost/workload.ts";

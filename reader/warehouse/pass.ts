@@ -1,7 +1,8 @@
 /**
- * One run of a sync: the state that moves on from transaction to transaction.
+ * One pass of a sync, from opening the warehouse to an end or an outage: the state that moves on from transaction to
+ * transaction.
  *
- * - By version: whole commits, several small ones at a time, each batch in one transaction with the cursor. A kill at
+ * - By version: whole commits, several small ones at a time, in one transaction with the cursor. A kill at
  *   any moment leaves the warehouse at a cursor, and the next run goes on from there.
  * - From the snapshot, when the log no longer reaches back to the cursor: rows above the cursor's watermark out of the
  *   live files, oldest first. Every change up to the watermark is in the warehouse, so no other row is needed; those
@@ -33,7 +34,7 @@ const addCounts = (a: RowCounts, b: RowCounts): RowCounts => ({
 });
 
 /** What one transaction is to bring. */
-type Batch = {
+type Transaction = {
   readonly files: readonly DataFile[];
   /** Which of their rows, SQL. */
   readonly where: string;
@@ -41,44 +42,36 @@ type Batch = {
   readonly rows: number;
 };
 
-export class Syncer {
-  readonly #store: ObjectStore;
-  readonly #scratch: Scratch;
-  readonly #connections: Connections;
-  readonly #warehouse: Warehouse;
-  readonly #options: SyncOptions;
-  readonly #before: SyncProgress | null;
-  readonly #isUp: (progress: SyncProgress) => void;
+export type PassDeps = {
+  readonly store: ObjectStore;
+  readonly scratch: Scratch;
+  readonly connections: Connections;
+  readonly warehouse: Warehouse;
+  readonly options: SyncOptions;
+  /** How far the pass before came; null in the first. */
+  readonly before: SyncProgress | null;
+  /** Called whenever the warehouse and the store have answered. */
+  readonly isUp: (progress: SyncProgress) => void;
+};
+
+export class Pass {
+  readonly #deps: PassDeps;
   readonly #memo: PathMemo = new Map();
   #state: WarehouseState;
   #changelog = "";
   #tip = -1;
-  #counts = NO_COUNTS;
-  #rows = 0;
+  #counts: RowCounts;
+  #rows: number;
   #rowsTotal: number | null = null;
-  #transactions = 0;
+  #transactions: number;
 
-  constructor(
-    store: ObjectStore,
-    scratch: Scratch,
-    connections: Connections,
-    warehouse: Warehouse,
-    state: WarehouseState,
-    options: SyncOptions,
-    before: SyncProgress | null,
-    isUp: (progress: SyncProgress) => void,
-  ) {
-    this.#isUp = isUp;
-    this.#before = before;
-    if (before !== null) {
-      [this.#rows, this.#counts, this.#transactions] = [before.rows, before.counts, before.transactions];
-    }
-    this.#store = store;
-    this.#scratch = scratch;
-    this.#connections = connections;
-    this.#warehouse = warehouse;
+  constructor(deps: PassDeps, state: WarehouseState) {
+    const { before } = deps;
+    this.#deps = deps;
     this.#state = state;
-    this.#options = options;
+    this.#rows = before?.rows ?? 0;
+    this.#counts = before?.counts ?? NO_COUNTS;
+    this.#transactions = before?.transactions ?? 0;
   }
 
   progress(): SyncProgress {
@@ -92,11 +85,11 @@ export class Syncer {
   }
 
   async run(snapshot: Snapshot): Promise<void> {
-    const { follow, fromSnapshot, signal, clock, pollMs } = this.#options;
+    const { follow, fromSnapshot, signal, clock, pollMs } = this.#deps.options;
     this.#changelog = snapshot.metaData.id;
     this.#tip = snapshot.version;
-    checkCursor(this.#state.cursor, snapshot, this.#warehouse.address);
-    if (this.#before === null) this.#isUp(this.progress());
+    checkCursor(this.#state.cursor, snapshot, this.#deps.warehouse.address);
+    if (this.#deps.before === null) this.#deps.isUp(this.progress());
     if (fromSnapshot) await this.#catchUp(snapshot);
     this.#rowsTotal = this.#rows + snapshot.log.committed.rows - this.#cursor().rows;
     for (;;) {
@@ -109,7 +102,7 @@ export class Syncer {
         await this.#catchUp(snapshot);
         continue;
       }
-      this.#isUp(this.progress());
+      this.#deps.isUp(this.progress());
       if (!follow || signal.aborted) return;
       this.#rowsTotal = null;
       await clock.sleep(pollMs, signal);
@@ -123,28 +116,28 @@ export class Syncer {
 
   /** Every commit above the cursor. */
   async #commits(): Promise<void> {
-    const { limits, signal } = this.#options;
+    const { limits, signal } = this.#deps.options;
     for (let again = true; again && !signal.aborted;) {
       again = false;
-      let batch: Entry[] = [];
+      let entries: Entry[] = [];
       let [rows, bytes] = [0, 0];
-      for await (const entry of entriesAfter(this.#store, this.#cursor().version, this.#tip, signal)) {
-        batch.push(entry);
+      for await (const entry of entriesAfter(this.#deps.store, this.#cursor().version, this.#tip, signal)) {
+        entries.push(entry);
         for (const file of entry.files) {
           rows += file.totals.rows;
           bytes += file.sizeBytes;
         }
         if (rows < limits.rowsMax && bytes < limits.bytesMax) continue;
-        again = !(await this.#apply(this.#commitBatch(batch)));
+        again = !(await this.#apply(this.#ofCommits(entries)));
         if (again || signal.aborted) break;
-        [batch, rows, bytes] = [[], 0, 0];
+        [entries, rows, bytes] = [[], 0, 0];
       }
-      if (!again && !signal.aborted && batch.length > 0)
-        again = !(await this.#apply(this.#commitBatch(batch)));
+      if (!again && !signal.aborted && entries.length > 0)
+        again = !(await this.#apply(this.#ofCommits(entries)));
     }
   }
 
-  #commitBatch(entries: readonly Entry[]): Batch {
+  #ofCommits(entries: readonly Entry[]): Transaction {
     const cursor = this.#cursor();
     const files = entries.flatMap((entry) => entry.files);
     const to = entries.reduce(
@@ -161,7 +154,7 @@ export class Syncer {
 
   /** Rows above the cursor's watermark, out of the live files. */
   async #catchUp(snapshot: Snapshot): Promise<void> {
-    const { limits, signal } = this.#options;
+    const { limits, signal } = this.#deps.options;
     const start = this.#cursor();
     const files = [...snapshot.files.values()]
       .filter((file) => file.maxChangedMs > start.watermarkMs)
@@ -185,7 +178,7 @@ export class Syncer {
           to: { ...cursor, watermarkMs },
           rows: Math.round(rows / parts),
         }));
-        if (moved) throw movedMeanwhile(this.#warehouse.address);
+        if (moved) throw movedMeanwhile(this.#deps.warehouse.address);
       }
     }
     const { version, log } = snapshot;
@@ -196,22 +189,22 @@ export class Syncer {
       rows: log.committed.rows,
     };
     if (!(await this.#apply({ files: [], where: "true", to, rows: 0 }))) {
-      throw movedMeanwhile(this.#warehouse.address);
+      throw movedMeanwhile(this.#deps.warehouse.address);
     }
   }
 
   /** False when another sync has moved the cursor: the state is then the warehouse's anew. */
-  async #apply({ files, where, to, rows }: Batch): Promise<boolean> {
-    const { applied, limits, signal } = this.#options;
+  async #apply({ files, where, to, rows }: Transaction): Promise<boolean> {
+    const { applied, limits, signal } = this.#deps.options;
     const staged = files.length === 0 ? null : await this.#stage(files, where, limits, signal);
     try {
-      const outcome = await this.#warehouse.apply(staged, this.#state.cursor, to);
+      const outcome = await this.#deps.warehouse.apply(staged, this.#state.cursor, to);
       if (outcome === "moved") {
-        this.#state = await this.#warehouse.load();
+        this.#state = await this.#deps.warehouse.load();
         return false;
       }
     } finally {
-      if (staged !== null) await unstage(this.#scratch.connection);
+      if (staged !== null) await unstage(this.#deps.scratch.connection);
     }
     this.#state = {
       cursor: to,
@@ -221,7 +214,7 @@ export class Syncer {
     this.#counts = addCounts(this.#counts, staged?.counts ?? NO_COUNTS);
     this.#rows += rows;
     this.#transactions += 1;
-    this.#isUp(this.progress());
+    this.#deps.isUp(this.progress());
     applied(this.progress());
     return true;
   }
@@ -232,13 +225,13 @@ export class Syncer {
     limits: SyncLimits,
     signal: AbortSignal,
   ): Promise<Staged> {
-    const fetched = await this.#scratch.fetch(files, signal).catch(async (error: unknown) => {
+    const fetched = await this.#deps.scratch.fetch(files, signal).catch(async (error: unknown) => {
       throw await this.#whyMissing(error, files);
     });
     try {
-      const { columnsMax } = this.#warehouse;
+      const { columnsMax } = this.#deps.warehouse;
       const stageLimits = { columnsMax, tablesMax: limits.tablesMax };
-      return await stage(this.#connections, fetched.paths, where, this.#state, stageLimits, this.#memo);
+      return await stage(this.#deps.connections, fetched.paths, where, this.#state, stageLimits, this.#memo);
     } finally {
       await fetched.release();
     }
@@ -247,7 +240,7 @@ export class Syncer {
   /** A file that an old entry names may have been merged away and deleted since. */
   async #whyMissing(error: unknown, files: readonly DataFile[]): Promise<unknown> {
     if (!(error instanceof VarveError && error.code === "file_missing")) return error;
-    const snapshot = await loadSnapshot(this.#store);
+    const snapshot = await loadSnapshot(this.#deps.store);
     const gone = files.find(({ path }) => snapshot?.files.has(path) === false);
     return gone === undefined ? error : behindRetention(gone.path);
   }

@@ -1,11 +1,10 @@
-/** A real Chromium that looks at the console, and holds it to what it promises. */
+/** Looks at the console in a real Chromium, and holds it to what it promises. */
 import { mkdtempSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import chromium from "@sparticuz/chromium";
 import axe from "axe-core";
-import { chromium as playwright } from "playwright-core";
-import type { Browser, BrowserContextOptions, Page } from "playwright-core";
+import type { BrowserContextOptions, Page } from "playwright-core";
+import { launchChromium } from "../support/chromium.ts";
 
 export type Visit = {
   readonly page: Page;
@@ -13,24 +12,13 @@ export type Visit = {
   readonly complaints: readonly string[];
 };
 
-export type Chromium = {
+export type Visitor = {
   readonly visit: (url: string, options?: BrowserContextOptions) => Promise<Visit>;
   readonly close: () => Promise<void>;
 };
 
-export async function openChromium(): Promise<Chromium> {
-  const browser: Browser = await playwright.launch({
-    executablePath: await chromium.executablePath(),
-    headless: true,
-    args: [
-      "--disable-gpu",
-      "--no-sandbox",
-      "--disable-background-networking",
-      "--disable-component-update",
-      "--disable-sync",
-      "--no-first-run",
-    ],
-  });
+export async function openVisitor(): Promise<Visitor> {
+  const browser = await launchChromium();
   return {
     visit: async (url, options = {}) => {
       const context = await browser.newContext({

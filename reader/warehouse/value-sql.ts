@@ -11,7 +11,7 @@ export const unquotedSql = (json: string): string =>
  * DuckDB's own casts round, and take what is quoted.
  * @param standard a standard column's: its times are read as SDKs send them
  */
-export function readingSql(type: NarrowType, json: string, standard: boolean): string {
+export function valueSql(type: NarrowType, json: string, standard: boolean): string {
   switch (type) {
     case "bigint":
       return `CASE WHEN ${json} LIKE '%.0' OR NOT (contains(${json}, '.') OR contains(${json}, 'e')) THEN TRY_CAST(${json} AS BIGINT) END`;
