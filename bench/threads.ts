@@ -1,8 +1,12 @@
 /**
  * Two lanes in threads against one: records a second by the clock, from canned GetRecords answers to commits on
  * S3. The stream and S3 are served by processes of their own, on the same cores: what they take, the threads lack.
- * So beside the clock's ratio stands that of the processor time: what two threads bring where cores are free.
+ * And a lane alone uses more than one core, for V8 collects garbage and DuckDB writes beside it.
+ *
+ * So beside the clock's ratio stand two others: a core a thread, this process held to one core and then to two, while
+ * the servers run where they like; and the processor time, which says what two threads bring where cores are free.
  */
+import { execFileSync } from "node:child_process";
 import { mkdtemp, rm } from "node:fs/promises";
 import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
@@ -23,6 +27,15 @@ const PAGES = 30;
 const SHARDS = 8;
 const RECORDS = PAGES * 1000 * SHARDS;
 const ROUNDS = 3;
+const CORES = availableParallelism();
+
+type Contest = { readonly name: string; readonly threads: 1 | 2; readonly cores: number };
+type Measured = { readonly seconds: number[]; readonly cpuUs: number[] };
+
+const ONE: Contest = { name: `one thread, ${CORES} cores`, threads: 1, cores: CORES };
+const TWO: Contest = { name: `two threads, ${CORES} cores`, threads: 2, cores: CORES };
+const ONE_HELD: Contest = { name: "one thread, held to one core", threads: 1, cores: 1 };
+const TWO_HELD: Contest = { name: "two threads, held to two cores", threads: 2, cores: 2 };
 
 export async function benchThreads(progress: (what: string) => void): Promise<BenchRow[]> {
   const dir = await mkdtemp(join(tmpdir(), "varve-bench-"));
@@ -39,15 +52,18 @@ export async function benchThreads(progress: (what: string) => void): Promise<Be
   ]);
   process.env["AWS_ACCESS_KEY_ID"] = "bench";
   process.env["AWS_SECRET_ACCESS_KEY"] = "bench";
-  const seconds: Record<1 | 2, number[]> = { 1: [], 2: [] };
-  const cpuUs: Record<1 | 2, number[]> = { 1: [], 2: [] };
+  const holds = CORES > 1 && hold(CORES);
+  const contests = holds ? [ONE, TWO, ONE_HELD, TWO_HELD] : [ONE, TWO];
+  const measured = new Map<Contest, Measured>(
+    contests.map((contest) => [contest, { seconds: [], cpuUs: [] }]),
+  );
   try {
     // Round 0 warms up.
     for (let round = 0; round <= ROUNDS; round += 1) {
-      for (const threads of [1, 2] as const) {
-        progress(`round ${round} of ${ROUNDS}: ${threads} threads`);
+      for (const [contest, { seconds, cpuUs }] of measured) {
+        progress(`round ${round} of ${ROUNDS}: ${contest.name}`);
         const config = parseCompactorConfig({
-          VARVE_CHANGELOG: `s3://changelog/bench/${round}-${threads}`,
+          VARVE_CHANGELOG: `s3://changelog/bench/${round}-${contests.indexOf(contest)}`,
           S3_ENDPOINT: (s3.ready as { endpoint: string }).endpoint,
           S3_REGION: "auto",
           S3_ACCESS_KEY_ID: "bench",
@@ -56,37 +72,57 @@ export async function benchThreads(progress: (what: string) => void): Promise<Be
           DYNAMODB_ENDPOINT: (streams.ready as { endpoint: string }).endpoint,
           VARVE_FLUSH: "2s",
         });
+        if (holds) hold(contest.cores);
         const began = process.cpuUsage();
-        const took = await compact(config, threads);
+        const took = await compact(config, contest.threads);
         const { user, system } = process.cpuUsage(began);
         if (round === 0) continue;
-        seconds[threads].push(took);
-        cpuUs[threads].push(user + system);
+        seconds.push(took);
+        cpuUs.push(user + system);
       }
     }
   } finally {
+    if (holds) hold(CORES);
     await Promise.all([streams.stop(), s3.stop()]);
     await rm(dir, { recursive: true, force: true });
   }
-  const rate = (threads: 1 | 2): number => RECORDS / median(seconds[threads]);
-  const cores = availableParallelism();
-  return [
-    { name: `one thread, ${cores} cores`, value: rate(1), unit: "records/s", limit: null, ratio: null },
-    {
-      name: `two threads, ${cores} cores`,
-      value: rate(2),
-      unit: "records/s",
-      limit: 1.7,
-      ratio: rate(2) / rate(1),
-    },
-    {
-      name: "two threads, by the processor time they take",
-      value: (2e6 * RECORDS) / median(cpuUs[2]),
-      unit: "records/s",
-      limit: 1.7,
-      ratio: (2 * median(cpuUs[1])) / median(cpuUs[2]),
-    },
-  ];
+  return rowsOf(measured);
+}
+
+/** Holds all threads of this process, and those it will start, to the first so many cores. False where it cannot. */
+function hold(cores: number): boolean {
+  try {
+    execFileSync("taskset", ["--all-tasks", "--pid", "--cpu-list", `0-${cores - 1}`, String(process.pid)], {
+      stdio: "ignore",
+    });
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function rowsOf(measured: ReadonlyMap<Contest, Measured>): BenchRow[] {
+  const rows: BenchRow[] = [];
+  const unit = "records/s";
+  for (const [one, two] of [
+    [ONE, TWO],
+    [ONE_HELD, TWO_HELD],
+  ] as const) {
+    const [alone, both] = [measured.get(one), measured.get(two)];
+    if (alone === undefined || both === undefined) continue;
+    const [before, after] = [RECORDS / median(alone.seconds), RECORDS / median(both.seconds)];
+    rows.push({ name: one.name, value: before, unit, limit: null, ratio: null });
+    rows.push({ name: two.name, value: after, unit, limit: 1.7, ratio: after / before });
+  }
+  const cpuUs = (contest: Contest): number => median(measured.get(contest)?.cpuUs ?? []);
+  rows.push({
+    name: "two threads, by the processor time they take",
+    value: (2e6 * RECORDS) / cpuUs(TWO),
+    unit,
+    limit: 1.7,
+    ratio: (2 * cpuUs(ONE)) / cpuUs(TWO),
+  });
+  return rows;
 }
 
 /** Seconds from the first commit, when the threads stand ready, to the last. */

@@ -12,11 +12,11 @@ import { errorFields } from "../shared/errors.ts";
 import type { Position } from "../shared/position.ts";
 import type { Gap, Snapshot } from "../shared/snapshot.ts";
 import type { ObjectStore } from "../shared/store.ts";
+import { deal } from "./deal.ts";
 import type { Lane, LaneBatch } from "./lane.ts";
-import type { Start } from "./lineage.ts";
 import { discoveryGaps, forgettableShards, missingParents, newShards, readableShards } from "./lineage.ts";
 import type { Merger } from "./merge.ts";
-import { HEARTBEAT_MS, openMembership, ownerOf } from "./membership.ts";
+import { HEARTBEAT_MS, openMembership } from "./membership.ts";
 import type { Metrics } from "./metrics.ts";
 import type { CompactorLog, Patience } from "./patience.ts";
 import { isPassing, openPatience } from "./patience.ts";
@@ -116,15 +116,18 @@ async function runLanes(deps: CompactorDeps, opened: Snapshot, signal: AbortSign
   const ownsAny = (): boolean =>
     [...readableShards(tip.snapshot().shards).keys(), "heartbeat"].some(membership.owns);
 
+  let dealt: ReadonlyMap<string, number> = new Map();
   const assign = async (lane: Lane, index: number): Promise<void> => {
     if (stopping.signal.aborted) return;
-    const mine = new Map<string, Start>();
-    for (const [shard, start] of readableShards(tip.snapshot().shards)) {
-      if (membership.owns(shard) && ownerOf(shard, laneNames) === laneNames[index]) mine.set(shard, start);
-    }
-    await lane.assign(mine);
+    const readable = readableShards(tip.snapshot().shards);
+    const owned = [...readable].filter(([shard]) => membership.owns(shard));
+    dealt = deal(
+      owned.map(([shard]) => shard),
+      dealt,
+      lanes.length,
+    );
+    await lane.assign(new Map(owned.filter(([shard]) => dealt.get(shard) === index)));
   };
-  const laneNames = lanes.map((_, index) => String(index));
 
   const runLane = async (lane: Lane, index: number): Promise<void> => {
     let committedAtMs = deps.clock.nowMs();

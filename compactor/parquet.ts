@@ -3,10 +3,9 @@
  * JavaScript's heap, where keeping it until the flush would cost more than parsing it did. The statistics and the
  * set checksum come out of the same engine.
  *
- * A flush is about one row group, so there is nothing inside it that an order could prune: its rows stand as they
- * came, at zstd's cheapest level, for the minutes until its window is merged. What many rows share goes into DuckDB
- * once, as a family: handing a value over costs as much as writing it to the file. Which row is the last of its key
- * is asked of DuckDB too, for a tenth of what a map of all keys costs here.
+ * A flush stands for the minutes until its window is merged: its rows are as they came, at zstd's cheapest level. What
+ * many rows share goes into DuckDB once, as a family: handing a value over costs as much as writing it to the file.
+ * Which row is the last of its key is asked of DuckDB too, for a tenth of what a map of all keys costs here.
  */
 import { createHash } from "node:crypto";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
@@ -54,6 +53,14 @@ const FAMILIES = `(family INTEGER, shard VARCHAR, op VARCHAR, kind VARCHAR, chan
 const FILE_COLUMNS = `make_timestamptz(changed_ms * 1000) AS changed_at, changed_ms, op, key, lpad(seq, ${SEQUENCE_DIGITS_MAX}, '0') AS seq,
   shard, coalesce(repeated.changes, families.changes)::BIGINT AS changes, kind, source, collection, id, user_id, anonymous_id, event,
   CASE WHEN event_ms BETWEEN -62135596800000 AND 253402300799999 THEN make_timestamptz(event_ms * 1000) END AS event_at, image`;
+
+/**
+ * DuckDB holds a row group until it is whole: a small one stays in the processor's cache, and takes no new memory from
+ * the system for each flush. And it looks for values that repeat until it has found more than the limit: what families
+ * share repeats, all else is of one row or few.
+ */
+const FILE_FORMAT =
+  "FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1, ROW_GROUP_SIZE 16384, DICTIONARY_SIZE_LIMIT 1000";
 
 /** Columns whose least and greatest values stand in the log, so that readers can pass over files. */
 const STATS_COLUMNS = ["changed_ms", "kind", "source", "collection", "id"] as const;
@@ -106,7 +113,7 @@ async function openStage(connection: DuckDBConnection, name: string, prefix: str
       await connection.run(
         `COPY (SELECT ${FILE_COLUMNS} FROM ${rows} LEFT JOIN repeated USING (key)
          WHERE ${isIn} AND (last IS NULL OR last = ${name}.rowid))
-         TO ${sqlText(path)} (FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1)`,
+         TO ${sqlText(path)} (${FILE_FORMAT})`,
       );
       const summary = await summarize(connection, `read_parquet(${sqlText(path)})`);
       const bytes = await readFile(path);
@@ -156,12 +163,17 @@ type Branch<Leaf> = Map<string | number | null, Leaf>;
 function openFamilies(): Families {
   const all: Family[] = [];
   const kins: Branch<Branch<Branch<Branch<Branch<Branch<Branch<number>>>>>>> = new Map();
+  let last: Row | null = null;
+  let alike: Branch<Branch<Branch<number>>> = new Map();
   return {
     all,
     of: (row) => {
       const { shard, op, kind, changes, source, collection, event } = row;
-      const ofKind = branch(branch(branch(branch(kins, shard), op), kind), changes);
-      const named = branch(branch(ofKind, source), collection);
+      // These seldom differ from one row to the next.
+      if (last?.shard !== shard || last.op !== op || last.kind !== kind || last.changes !== changes)
+        alike = branch(branch(branch(branch(kins, shard), op), kind), changes);
+      last = row;
+      const named = branch(branch(alike, source), collection);
       let family = named.get(event);
       if (family === undefined) {
         family = all.push({ shard, op, kind, changes, source, collection, event }) - 1;

@@ -53,6 +53,7 @@ export async function readShard(
   let delayMs = deps.pollMinMs;
   let confirming = false;
   let faults = 0;
+  let misses = 0;
 
   const backOff = async (why: string): Promise<void> => {
     faults += 1;
@@ -73,10 +74,37 @@ export async function readShard(
     });
   };
 
+  // A function of its own, so that nothing holds an answer while the next is on its way: what the loop below held
+  // would be copied by the garbage collector, answer after answer.
+  const readAnswer = async (from: string): Promise<number> => {
+    const askedMs = clock.nowMs();
+    const outcome = await streams.getRecords(from, signal);
+    if (signal.aborted) return 0;
+    if (outcome.kind !== "page") {
+      if (outcome.kind === "trimmed" && !fromHorizon) {
+        await passGap(TRIMMED);
+        fromHorizon = true;
+      }
+      if (outcome.kind !== "retry") iterator = null;
+      await backOff(outcome.kind === "retry" ? outcome.why : `its iterator is ${outcome.kind}`);
+      return 0;
+    }
+    faults = 0;
+    misses = 0;
+    const { page } = outcome;
+    const taken = takePage(shard, position, page, { askedMs, readMs: clock.nowMs(), closed });
+    position = taken.position;
+    if (taken.records > 0) fromHorizon = false;
+    await deps.accept(taken);
+    iterator = page.next;
+    delayMs = nextDelayMs(delayMs, page, deps);
+    confirming = deps.confirms && !confirming && taken.rows.length > 0;
+    return confirming ? 0 : delayMs;
+  };
+
   if (start.seq === null && start.at > 0 && clock.nowMs() - start.at > STREAM_RETENTION_MS) {
     await passGap("its first records may be older than the stream keeps (24 hours)");
   }
-  let misses = 0;
   while (!signal.aborted) {
     if (iterator === null) {
       const after = fromHorizon ? null : position.seq;
@@ -100,30 +128,9 @@ export async function readShard(
       }
       continue;
     }
-    const askedMs = clock.nowMs();
-    const outcome = await streams.getRecords(iterator, signal);
-    if (signal.aborted) return;
-    if (outcome.kind !== "page") {
-      if (outcome.kind === "trimmed" && !fromHorizon) {
-        await passGap(TRIMMED);
-        fromHorizon = true;
-      }
-      if (outcome.kind !== "retry") iterator = null;
-      await backOff(outcome.kind === "retry" ? outcome.why : `its iterator is ${outcome.kind}`);
-      continue;
-    }
-    faults = 0;
-    misses = 0;
-    const { page } = outcome;
-    const taken = takePage(shard, position, page, { askedMs, readMs: clock.nowMs(), closed });
-    position = taken.position;
-    if (taken.records > 0) fromHorizon = false;
-    await deps.accept(taken);
-    iterator = page.next;
-    if (position.done) return;
-    delayMs = nextDelayMs(delayMs, page, deps);
-    confirming = deps.confirms && !confirming && taken.rows.length > 0;
-    if (delayMs > 0 && !confirming) await clock.sleep(delayMs, signal);
+    const pauseMs = await readAnswer(iterator);
+    if (position.done || signal.aborted) return;
+    if (pauseMs > 0) await clock.sleep(pauseMs, signal);
   }
 }
 

@@ -15,6 +15,7 @@ import { VarveError } from "../shared/errors.ts";
 import type { StreamRecord } from "../shared/row.ts";
 import type { SequenceNumber } from "../shared/sequence.ts";
 import { openPost } from "./http.ts";
+import { NODE_SHA256 } from "./sha256.ts";
 
 export type ListedShard = {
   readonly id: string;
@@ -93,7 +94,7 @@ export function openStreams(config: StreamsConfig): Streams {
     streamsEndpoint ?? `https://streams.dynamodb.${config.region}.amazonaws.com/`,
   );
   const post = openPost();
-  const sign = createSigner();
+  const sign = createSigner(NODE_SHA256);
 
   return {
     describe: async (signal) => {

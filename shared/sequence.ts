@@ -10,7 +10,7 @@ export const SEQUENCE_DIGITS_MAX = 40;
 /** Null when the text is not a sequence number. Leading zeros are dropped. */
 export function parseSequence(text: string): SequenceNumber | null {
   if (!/^\d{1,40}$/.test(text)) return null;
-  return text.replace(/^0+(?=\d)/, "") as SequenceNumber;
+  return (text.startsWith("0") ? text.replace(/^0+(?=\d)/, "") : text) as SequenceNumber;
 }
 
 export const sequenceColumn = (sequence: SequenceNumber): string =>

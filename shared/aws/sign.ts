@@ -25,31 +25,42 @@ const encoder = new TextEncoder();
 const HMAC = { name: "HMAC", hash: "SHA-256" };
 const HEX = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, "0"));
 
-function hex(buffer: ArrayBuffer): string {
+function hex(buffer: ArrayBuffer | Uint8Array): string {
   let text = "";
   for (const byte of new Uint8Array(buffer)) text += HEX[byte];
   return text;
 }
 
-const importKey = (raw: BufferSource): Promise<CryptoKey> =>
-  crypto.subtle.importKey("raw", raw, HMAC, false, ["sign"]);
+type Digest = Promise<ArrayBuffer> | Uint8Array;
+type Keyed = (bytes: Uint8Array) => Digest;
 
-const hmac = (key: CryptoKey, text: string): Promise<ArrayBuffer> =>
-  crypto.subtle.sign("HMAC", key, encoder.encode(text));
+/** SHA-256, alone and keyed. */
+export type Sha256 = {
+  readonly digest: (bytes: Uint8Array) => Digest;
+  readonly keyed: (secret: Uint8Array) => Promise<Keyed> | Keyed;
+};
 
-async function deriveKey(secret: string, day: string, region: string, service: string): Promise<CryptoKey> {
-  let key = await importKey(encoder.encode(`AWS4${secret}`));
-  for (const part of [day, region, service, "aws4_request"]) key = await importKey(await hmac(key, part));
-  return key;
-}
+const WEB_SHA256: Sha256 = {
+  digest: (bytes) => crypto.subtle.digest("SHA-256", bytes),
+  keyed: async (secret) => {
+    const key = await crypto.subtle.importKey("raw", secret, HMAC, false, ["sign"]);
+    return (bytes) => crypto.subtle.sign("HMAC", key, bytes);
+  },
+};
 
 /** Holds the derived key of the day; a new day, region or secret derives another. */
-export function createSigner(): Signer {
+export function createSigner({ digest, keyed }: Sha256 = WEB_SHA256): Signer {
   let keyName = "";
   // The key and not its promise: in Workers a promise that another request made may never settle here.
-  let key: CryptoKey | null = null;
+  let key: Keyed | null = null;
   let secondMs = -1;
   let datetime = "";
+
+  const derive = async (secret: string, ...scope: readonly string[]): Promise<Keyed> => {
+    let derived = await keyed(encoder.encode(`AWS4${secret}`));
+    for (const part of scope) derived = await keyed(new Uint8Array(await derived(encoder.encode(part))));
+    return derived;
+  };
 
   return async ({ host, region, service, target, body, credentials, nowMs }) => {
     const second = Math.trunc(nowMs / 1000);
@@ -63,7 +74,7 @@ export function createSigner(): Signer {
     const name = `${day} ${region} ${service} ${secretAccessKey}`;
     let signingKey = key;
     if (signingKey === null || name !== keyName) {
-      signingKey = await deriveKey(secretAccessKey, day, region, service);
+      signingKey = await derive(secretAccessKey, day, region, service, "aws4_request");
       keyName = name;
       key = signingKey;
     }
@@ -72,11 +83,12 @@ export function createSigner(): Signer {
       sessionToken === undefined
         ? "host;x-amz-date;x-amz-target"
         : "host;x-amz-date;x-amz-security-token;x-amz-target";
-    const bodyHash = hex(await crypto.subtle.digest("SHA-256", body));
+    const bodyHash = hex(await digest(body));
     const canonical = `POST\n/\n\nhost:${host}\nx-amz-date:${signedAt}\n${tokenLine}x-amz-target:${target}\n\n${names}\n${bodyHash}`;
     const scope = `${day}/${region}/${service}/aws4_request`;
-    const canonicalHash = hex(await crypto.subtle.digest("SHA-256", encoder.encode(canonical)));
-    const signature = await hmac(signingKey, `AWS4-HMAC-SHA256\n${signedAt}\n${scope}\n${canonicalHash}`);
+    const canonicalHash = hex(await digest(encoder.encode(canonical)));
+    const toSign = `AWS4-HMAC-SHA256\n${signedAt}\n${scope}\n${canonicalHash}`;
+    const signature = await signingKey(encoder.encode(toSign));
     const headers: Record<string, string> = {
       "Content-Type": "application/x-amz-json-1.0",
       "X-Amz-Target": target,
