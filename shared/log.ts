@@ -66,14 +66,15 @@ export async function loadSnapshot(
   known?: Snapshot,
   signal?: AbortSignal,
 ): Promise<Snapshot | null> {
-  const base = known ?? (await readCheckpoint(store, signal));
+  let base = known ?? (await readCheckpoint(store, signal));
   let loaded = await replay(store, base, signal);
-  if (loaded === null) return null;
-  if (loaded.violations.length > 0) {
-    // Clean-up may have passed a base that was read before it, or the last checkpoint is lost: another stands in.
-    const other = await newestCheckpoint(store, base?.version ?? -1, signal);
-    if (other !== null) loaded = (await replay(store, other, signal)) ?? loaded;
+  while (loaded !== null && loaded.violations.length > 0) {
+    // Clean-up may have passed a base that was read before it, or the last checkpoint is lost: a later one stands in.
+    base = await newestCheckpoint(store, base?.version ?? -1, signal);
+    if (base === null) break;
+    loaded = await replay(store, base, signal);
   }
+  if (loaded === null) return null;
   assertSound(loaded.violations);
   const { protocol } = loaded.snapshot;
   if (protocol.minReaderVersion > READER_VERSION_MAX) {

@@ -31,5 +31,15 @@ export function jsonCheckpoints(real: Checkpoints): Checkpoints {
     const lines = new TextDecoder().decode(object.body).split("\n");
     return restoreSnapshot(last.version, parseActions(last.version, lines));
   };
-  return { ...real, CHECKPOINT_EVERY: 8 as Checkpoints["CHECKPOINT_EVERY"], writeCheckpoint, readCheckpoint };
+  const newestCheckpoint: Checkpoints["newestCheckpoint"] = async (store, above, signal) => {
+    const last = await readCheckpoint(store, signal);
+    return last !== null && last.version > above ? last : null;
+  };
+  return {
+    ...real,
+    CHECKPOINT_EVERY: 8 as Checkpoints["CHECKPOINT_EVERY"],
+    writeCheckpoint,
+    readCheckpoint,
+    newestCheckpoint,
+  };
 }
