@@ -110,7 +110,7 @@ function rowsOf(costs: Costs): BenchRow[] {
       name: "compactor, against fetch + JSON.parse",
       value: compacted,
       unit,
-      limit: 0.5,
+      limit: 0.6,
       ratio: compacted / fetched,
     },
     {
