@@ -7,7 +7,7 @@
  *   compares holds the key's lock file.
  */
 import { createHash, randomUUID } from "node:crypto";
-import type { Dirent } from "node:fs";
+import type { Dirent, Stats } from "node:fs";
 import { link, mkdir, open, readFile, readdir, rename, rm, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { VarveError } from "./errors.ts";
@@ -89,8 +89,8 @@ export function openDirectoryStore(root: string): ObjectStore {
         if (key === `${ASIDE}/`) continue;
         if (key.startsWith(prefix) || prefix.startsWith(key)) yield* walk(key, prefix, startAfter);
       } else if (key.startsWith(prefix) && key > startAfter) {
-        const { size, mtimeMs } = await stat(join(root, key));
-        yield { key, sizeBytes: size, modifiedMs: Math.trunc(mtimeMs) };
+        const found = await statOf(join(root, key));
+        if (found !== null) yield { key, sizeBytes: found.size, modifiedMs: Math.trunc(found.mtimeMs) };
       }
     }
   }
@@ -117,6 +117,16 @@ async function entriesOf(path: string): Promise<Dirent[]> {
     return await readdir(path, { withFileTypes: true });
   } catch (error) {
     if (isAbsent(error)) return [];
+    throw unreadable("listing", path, error);
+  }
+}
+
+/** Null for a file that was deleted since it was listed. */
+async function statOf(path: string): Promise<Stats | null> {
+  try {
+    return await stat(path);
+  } catch (error) {
+    if (isAbsent(error)) return null;
     throw unreadable("listing", path, error);
   }
 }

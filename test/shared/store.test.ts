@@ -107,6 +107,17 @@ describe.each(Object.keys(STORES))("%s", (name) => {
     expect(one).toMatchObject({ key: "a0", sizeBytes: 2 });
   });
 
+  test("a listing goes on past what is deleted in its course", async () => {
+    const store = await open();
+    for (const key of ["a", "b", "c"]) await store.put(key, bytes(key), { kind: "always" });
+    const listed: string[] = [];
+    for await (const { key } of store.list("")) {
+      listed.push(key);
+      await store.delete("b");
+    }
+    expect(listed.filter((key) => key !== "b")).toEqual(["a", "c"]);
+  });
+
   test("deletes, also what is not there", async () => {
     const store = await open();
     await store.put("x", bytes("1"), { kind: "always" });
