@@ -74,22 +74,32 @@ type ListedEntry = LogKey & { readonly modifiedMs: number };
 
 /**
  * Entries and checkpoints that no reader needs: all before the newest checkpoint that is older than the
- * retention. That checkpoint and the entry of its version stay. Ascending, so that what is left has no hole.
+ * retention and not above what `_last_checkpoint` names. That checkpoint and the entry of its version stay.
+ * Ascending, so that what is left has no hole.
  */
-export function obsoleteEntries(listed: readonly ListedEntry[], beforeMs: number): readonly LogKey[] {
-  const old = listed.filter(({ kind, modifiedMs }) => kind === "checkpoint" && modifiedMs < beforeMs);
+export function obsoleteEntries(
+  listed: readonly ListedEntry[],
+  beforeMs: number,
+  lastVersion: number,
+): readonly LogKey[] {
+  const old = listed.filter(
+    ({ kind, version, modifiedMs }) =>
+      kind === "checkpoint" && version <= lastVersion && modifiedMs < beforeMs,
+  );
   const keep = Math.max(-1, ...old.map(({ version }) => version));
   return listed.filter(({ version }) => version < keep).toSorted((a, b) => a.version - b.version);
 }
 
 /** Deletes obsolete entries; gives their number. */
 export async function cleanLog(store: ObjectStore, beforeMs: number, signal?: AbortSignal): Promise<number> {
+  const last = await readLastCheckpoint(store, signal);
+  if (last === null) return 0;
   const listed: ListedEntry[] = [];
   for await (const { key, modifiedMs } of store.list(LOG_DIR, undefined, signal)) {
     const parsed = parseLogKey(key);
     if (parsed !== null) listed.push({ ...parsed, modifiedMs });
   }
-  const obsolete = obsoleteEntries(listed, beforeMs);
+  const obsolete = obsoleteEntries(listed, beforeMs, last.version);
   for (const { kind, version } of obsolete)
     await store.delete(kind === "commit" ? commitKey(version) : checkpointKey(version), signal);
   return obsolete.length;

@@ -88,12 +88,13 @@ export async function writeCheckpoint(
     sizeInBytes: body.byteLength,
     numOfAddFiles: snapshot.files.size,
   };
-  await store.put(
+  const pointed = await store.put(
     LAST_CHECKPOINT_KEY,
     new TextEncoder().encode(JSON.stringify(last)),
     standing === null ? { kind: "if-absent" } : { kind: "if-match", etag: standing.etag },
     signal,
   );
+  if (pointed.kind === "unknown") throw pointed.cause;
 }
 
 /** The snapshot of the last checkpoint; null when there is none that can be read. */

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { cleanLog, obsoleteEntries } from "../../compactor/upkeep.ts";
 import { isGarbage, vacuum } from "../../compactor/vacuum.ts";
-import { checkpointKey, commitKey } from "../../shared/keys.ts";
+import { LAST_CHECKPOINT_KEY, checkpointKey, commitKey } from "../../shared/keys.ts";
 import { T0, change, logOf, position, row, seq, uploaded } from "../fakes/changes.ts";
 import { memoryStore } from "../fakes/store.ts";
 
@@ -17,27 +17,38 @@ describe("entries that no reader needs", () => {
   test.each([
     ["none without a checkpoint", [...commits([0, 1, 2], 1)], []],
     ["none while the checkpoint is young", [...commits([0, 1, 2], 1), checkpoint(2, 100)], []],
+    ["none when `_last_checkpoint` names an older one", [...commits([4, 5], 1), checkpoint(6, 5)], []],
     ["all before an old checkpoint; its own stays", [...commits([0, 1, 2, 3], 1), checkpoint(2, 5)], [0, 1]],
     [
       "up to the newest old one, older checkpoints too, ascending",
-      [...commits([5, 4, 3, 2], 1), checkpoint(3, 4), checkpoint(5, 5), checkpoint(9, 100)],
+      [...commits([5, 4, 3, 2], 1), checkpoint(3, 4), checkpoint(5, 5), checkpoint(6, 5), checkpoint(9, 100)],
       [2, 3, 3, 4],
     ],
   ])("%s", (_, listed, versions) => {
-    expect(obsoleteEntries(listed, 50).map(({ version }) => version)).toEqual(versions);
+    expect(obsoleteEntries(listed, 50, 5).map(({ version }) => version)).toEqual(versions);
   });
 
   test("are deleted, and others are left", async () => {
     let nowMs = 0;
     const store = memoryStore(() => nowMs);
-    const put = (key: string) => store.put(key, new Uint8Array([1]), { kind: "always" });
+    const put = (key: string, text = "1") =>
+      store.put(key, new TextEncoder().encode(text), { kind: "always" });
     for (let version = 0; version < 6; version += 1) await put(commitKey(version));
     await put(checkpointKey(3));
     nowMs = 100;
     await put(checkpointKey(5));
+    expect(await cleanLog(store, 50)).toBe(0);
+    await put(LAST_CHECKPOINT_KEY, '{"version":5,"size":1}');
     expect(await cleanLog(store, 50)).toBe(3);
     expect([...store.objects.keys()].toSorted()).toEqual(
-      [commitKey(3), checkpointKey(3), commitKey(4), commitKey(5), checkpointKey(5)].toSorted(),
+      [
+        LAST_CHECKPOINT_KEY,
+        commitKey(3),
+        checkpointKey(3),
+        commitKey(4),
+        commitKey(5),
+        checkpointKey(5),
+      ].toSorted(),
     );
   });
 });

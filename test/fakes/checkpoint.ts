@@ -22,7 +22,8 @@ export function jsonCheckpoints(real: Checkpoints): Checkpoints {
         ? ({ kind: "if-absent" } as const)
         : ({ kind: "if-match", etag: standing.etag } as const);
     const pointer = encode(JSON.stringify({ version: snapshot.version, size: actions.length }));
-    await store.put(LAST_CHECKPOINT_KEY, pointer, condition, signal);
+    const pointed = await store.put(LAST_CHECKPOINT_KEY, pointer, condition, signal);
+    if (pointed.kind === "unknown") throw pointed.cause;
   };
   const readCheckpoint: Checkpoints["readCheckpoint"] = async (store, signal) => {
     const last = await real.readLastCheckpoint(store, signal);
