@@ -5,7 +5,7 @@ import { createSigner } from "../shared/aws/sign.ts";
 import { mayNeedCleaning, parseJson } from "../shared/json.ts";
 import type { Batch } from "../edge/batch.ts";
 import { batchesOf } from "../edge/batch.ts";
-import { readBody } from "../edge/body.ts";
+import { bodyText, readBody } from "../edge/body.ts";
 import { ingest } from "../edge/ingest.ts";
 import type { Ingested } from "../edge/ingest.ts";
 import { eventPuts } from "../edge/items.ts";
@@ -23,7 +23,8 @@ const TARGET = "DynamoDB_20120810.BatchWriteItem";
 async function parsed(request: Request): Promise<{ readonly body: unknown; readonly dirty: boolean }> {
   const read = await readBody(request);
   if (read.kind === "refused") throw new Error(read.message);
-  return { body: parseJson(read.text), dirty: mayNeedCleaning(read.text) };
+  const text = bodyText(read);
+  return { body: parseJson(text), dirty: mayNeedCleaning(text) };
 }
 
 async function checked(request: Request): Promise<Ingested> {

@@ -21,11 +21,22 @@ export type Batch = {
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 
+const COMMA = 0x2c;
+const END = encoder.encode("]}}");
+
 function bodyOf(table: string, puts: readonly Put[]): Uint8Array {
-  // Added up, not joined: a rope is copied once, when it is encoded.
-  let text = `{"RequestItems":{${JSON.stringify(table)}:[${puts[0]?.text ?? ""}`;
-  for (let at = 1; at < puts.length; at++) text += `,${puts[at]?.text ?? ""}`;
-  return encoder.encode(`${text}]}}`);
+  const start = encoder.encode(`{"RequestItems":{${JSON.stringify(table)}:[`);
+  const size = puts.reduce((sum, { bytes }) => sum + bytes.length + 1, start.length + END.length - 1);
+  const body = new Uint8Array(size);
+  body.set(start);
+  let at = start.length;
+  for (const { bytes } of puts) {
+    if (at > start.length) body[at++] = COMMA;
+    body.set(bytes, at);
+    at += bytes.length;
+  }
+  body.set(END, at);
+  return body;
 }
 
 export function batchesOf(table: string, puts: readonly Put[]): readonly Batch[] {
@@ -43,7 +54,10 @@ export function putsOf({ table, body, indexes }: Batch): readonly Put[] {
     readonly RequestItems: Readonly<Record<string, readonly object[]>>;
   };
   const requests = RequestItems[table] ?? [];
-  return requests.map((request, at) => ({ text: JSON.stringify(request), index: indexes[at] ?? null }));
+  return requests.map((request, at) => ({
+    bytes: encoder.encode(JSON.stringify(request)),
+    index: indexes[at] ?? null,
+  }));
 }
 
 /** The body for a table that may be another than the one that the batch was made for. */

@@ -1,18 +1,21 @@
 /**
- * A request's body to text, whatever its headers say: gzip by its first bytes, a cap that counts while it
- * decodes, BOM stripped.
+ * A request's body, whatever its headers say: gzip by its first bytes, a cap that counts while it decodes, BOM
+ * stripped from its text.
  */
 import { refused, REQUEST_LIMITS } from "./ingest.ts";
 import type { Refused } from "./ingest.ts";
 
-export type BodyText = {
-  readonly kind: "text";
-  readonly text: string;
+export type Body = {
+  readonly kind: "body";
+  readonly bytes: Uint8Array;
   /** As sent, perhaps compressed: what a signature is made over. */
   readonly sent: Uint8Array;
 };
 
 const decoder = new TextDecoder();
+
+/** What is no UTF-8 becomes U+FFFD. */
+export const bodyText = ({ bytes }: Body): string => decoder.decode(bytes);
 
 const tooLarge = refused(
   413,
@@ -83,7 +86,7 @@ function isGzip(bytes: Uint8Array): boolean {
   return bytes[0] === 0x1f && bytes[1] === 0x8b;
 }
 
-async function gunzip(bytes: Uint8Array): Promise<BodyText | Refused> {
+async function gunzip(bytes: Uint8Array): Promise<Body | Refused> {
   const unzip = new DecompressionStream("gzip");
   const writer = unzip.writable.getWriter();
   // Both fail when the gzip is broken or given up; the reading side tells us so.
@@ -91,7 +94,7 @@ async function gunzip(bytes: Uint8Array): Promise<BodyText | Refused> {
   writer.close().catch(() => undefined);
   const read = await readBytes(unzip.readable, REQUEST_LIMITS.bytesMax, REQUEST_LIMITS.bytesMax);
   if (read.kind === "too_large") return tooLarge;
-  return read.kind === "failed" ? badGzip : { kind: "text", text: decoder.decode(read.bytes), sent: bytes };
+  return read.kind === "failed" ? badGzip : { kind: "body", bytes: read.bytes, sent: bytes };
 }
 
 /** A length that is told is one that HTTP holds the client to; reading in one go is then safe, and much cheaper. */
@@ -115,12 +118,12 @@ async function readSent(request: Request): Promise<Read> {
   return readBytes(request.body, REQUEST_LIMITS.bytesMax, DRAIN_MAX);
 }
 
-export async function readBody(request: Request): Promise<BodyText | Refused> {
+export async function readBody(request: Request): Promise<Body | Refused> {
   const read = await readSent(request);
   if (read.kind === "too_large") return tooLarge;
   if (read.kind === "failed") return cutShort;
   if (isGzip(read.bytes)) return gunzip(read.bytes);
-  return { kind: "text", text: decoder.decode(read.bytes), sent: read.bytes };
+  return { kind: "body", bytes: read.bytes, sent: read.bytes };
 }
 
 /** Reads a body that nobody wants, before an error is answered. */

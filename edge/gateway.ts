@@ -1,25 +1,31 @@
 /** One request, from its bytes to its answer; and one batch of the queue, from its messages to the tables. */
 import { createDynamo } from "../shared/aws/dynamodb.ts";
 import type { Clock } from "../shared/clock.ts";
+import type { Envelope } from "../shared/event.ts";
 import { mayNeedCleaning, isJsonObject, parseJson } from "../shared/json.ts";
 import { answerAccepted, answerRefused } from "./answer.ts";
 import { authorise, limitRate } from "./authority.ts";
 import type { Authorised } from "./authority.ts";
 import { batchesOf, putsOf } from "./batch.ts";
-import { drainBody, readBody } from "./body.ts";
-import type { BodyText } from "./body.ts";
+import { bodyText, drainBody, readBody } from "./body.ts";
+import type { Body } from "./body.ts";
 import { BREAKER_LIMITS, createBreaker, ONLY_REGION_LIMITS } from "./breaker.ts";
 import { parseConfig } from "./config.ts";
 import type { Bindings, Config } from "./config.ts";
-import { ingest, refused, REQUEST_LIMITS } from "./ingest.ts";
-import type { AcceptedObject, Call, Ingested, Refused, Rejection } from "./ingest.ts";
+import { envelopeOf, ingest, ingestRest, refused, REQUEST_LIMITS } from "./ingest.ts";
+import type { AcceptedObject, Call, IngestContext, Ingested, Refused, Rejection } from "./ingest.ts";
 import { eventOf, eventPuts, rejectedPut } from "./items.ts";
 import type { Stamp } from "./items.ts";
 import { createLoad, LOAD_LIMITS } from "./load.ts";
 import type { Lease, Load } from "./load.ts";
 import { mergeObjects, objectUpdates } from "./objects.ts";
+import { openBatch, readPlain } from "./plain.ts";
+import type { OpenBatch, PlainBatch } from "./plain.ts";
 import { positionOf, routeOf } from "./regions.ts";
 import type { Route } from "./regions.ts";
+import { createBotTest, takesAsSent } from "./rules.ts";
+import type { Client } from "./rules.ts";
+import type { Source } from "./sources.ts";
 import { drainDelayS, unpackSpill } from "./spill.ts";
 import { storeWork } from "./store.ts";
 import type { Site, StoreOutcome } from "./store.ts";
@@ -74,16 +80,12 @@ const strayHome = refused(
   "set its home to one of REGIONS: varve sources add --home",
 );
 
-type Parsed = {
-  readonly kind: "parsed";
-  readonly body: unknown;
-  readonly dirty: boolean;
-  readonly sent: Uint8Array;
-};
+type Parsed = { readonly kind: "parsed"; readonly body: unknown; readonly dirty: boolean };
 
-function parseBody({ text, sent }: BodyText): Parsed | Refused {
+function parseBody(body: Body): Parsed | Refused {
   try {
-    return { kind: "parsed", body: parseJson(text), dirty: mayNeedCleaning(text), sent };
+    const text = bodyText(body);
+    return { kind: "parsed", body: parseJson(text), dirty: mayNeedCleaning(text) };
   } catch (error) {
     return error instanceof RangeError ? tooDeep : notJson;
   }
@@ -107,7 +109,8 @@ const eventsTable = (route: Route<Site>): string => (route.events[0] ?? route.ob
 
 async function workOf(ingested: Ingested, stamp: Stamp, route: Route<Site>): Promise<TableWork> {
   const putOf = eventPuts(stamp);
-  const puts = ingested.events.map(({ event, body, index }) => putOf(event, body, index));
+  const puts = [...ingested.puts];
+  for (const { event, body, index } of ingested.events) puts.push(putOf(event, body, index));
   for (const rejection of ingested.rejected) puts.push(await rejectedPut(rejection, stamp));
   const updates = mergeObjects(ingested.objects).flatMap((object) =>
     objectUpdates(route.objects.region.table, stamp.source, object),
@@ -198,36 +201,71 @@ async function store(
   return answerStored(request, call, prepared, refusals, outcome, clock);
 }
 
+/** What an isolate knows of a request once it is authorised. */
+type Receiving = Omit<IngestContext, "dirty"> & { readonly client: Client; readonly stamp: Stamp };
+
+function receive(request: Request, authorised: Authorised, { config }: Isolate, clock: Clock): Receiving {
+  const receivedAtMs = clock.nowMs();
+  const client = {
+    ip: request.headers.get("CF-Connecting-IP"),
+    userAgent: request.headers.get("User-Agent"),
+  };
+  return {
+    client,
+    stamp: {
+      source: authorised.source.id,
+      receivedAtMs,
+      expiresAtS: Math.ceil(receivedAtMs / 1000) + config.dedupeS,
+    },
+    receivedAtMs,
+    receivedAt: new Date(receivedAtMs).toISOString(),
+    skewMaxMs: config.skewMaxMs,
+    newId: () => clock.uuid(),
+    rules: authorised.rulesOf(client),
+  };
+}
+
+/** A request's events: parsed, or read as they are. */
+type Sent = Parsed | { readonly kind: "plain"; readonly plain: PlainBatch; readonly envelope: Envelope };
+
+const isBot = createBotTest();
+
+function readOpen(batch: OpenBatch, body: Body, source: Source, receiving: Receiving): Sent | Refused {
+  const envelope = takesAsSent(source) ? envelopeOf(batch.body, false) : null;
+  if (envelope === null || "kind" in envelope) return parseBody(body);
+  const { client, stamp, receivedAt, skewMaxMs } = receiving;
+  const plain = readPlain(batch, {
+    envelope,
+    stamp,
+    receivedAt,
+    skewMaxMs,
+    eventsMax: REQUEST_LIMITS.eventsMax,
+    isBot,
+    clientIsBot: client.userAgent !== null && isBot(client.userAgent),
+  });
+  return plain === null ? parseBody(body) : { kind: "plain", plain, envelope };
+}
+
 async function take(
   call: Call,
   request: Request,
-  parsed: Parsed,
-  authorised: Authorised,
-  isolate: Isolate,
+  sent: Sent,
+  receiving: Receiving,
+  source: Source,
+  { sites }: Isolate,
   bindings: Bindings,
   clock: Clock,
 ): Promise<Response> {
-  const { source, rulesOf } = authorised;
-  const { sites } = isolate;
   // Asking the platform where the client is costs; one region needs no answer.
   const position = sites.length > 1 ? positionOf(request.cf) : null;
   const route: Route<Site> | null = routeOf(source, sites, position);
   if (route === null) return answerRefused(request, strayHome, retryAfterS(clock));
-  const receivedAtMs = clock.nowMs();
-  const ingested = ingest(call, parsed.body, {
-    receivedAtMs,
-    receivedAt: new Date(receivedAtMs).toISOString(),
-    skewMaxMs: isolate.config.skewMaxMs,
-    newId: () => clock.uuid(),
-    dirty: parsed.dirty,
-    rules: rulesOf({
-      ip: request.headers.get("CF-Connecting-IP"),
-      userAgent: request.headers.get("User-Agent"),
-    }),
-  });
+  const ingested =
+    sent.kind === "plain"
+      ? ingestRest(sent.plain, sent.envelope, receiving)
+      : ingest(call, sent.body, { ...receiving, dirty: sent.dirty });
   if (ingested.kind === "refused") return answerRefused(request, ingested);
-  const expiresAtS = Math.ceil(receivedAtMs / 1000) + isolate.config.dedupeS;
-  const stamp: Stamp = { source: source.id, receivedAtMs, expiresAtS };
+  const { stamp } = receiving;
   const prepared = await prepare(ingested, stamp, route);
   // Not awaited here: what the body was parsed to would be kept until the table has answered.
   return store(call, request, prepared, route, stamp, bindings, clock);
@@ -241,24 +279,29 @@ async function handle(
   bindings: Bindings,
   clock: Clock,
 ): Promise<Response> {
-  const read = await readBody(request);
-  if (read.kind === "refused") return answerRefused(request, read);
+  const body = await readBody(request);
+  if (body.kind === "refused") return answerRefused(request, body);
   // Only now is it known what a compressed body holds.
-  if (!lease.hold(read.text.length)) return answerRefused(request, busy, retryAfterS(clock));
-  const parsed = parseBody(read);
-  if (parsed.kind === "refused") return answerRefused(request, parsed);
-  const authorised = await authorise(request, parsed.body, parsed.sent, bindings, clock);
+  if (!lease.hold(body.bytes.length)) return answerRefused(request, busy, retryAfterS(clock));
+  const opened = (call.kind === "batch" ? openBatch(body.bytes) : null) ?? parseBody(body);
+  if (opened.kind === "refused") return answerRefused(request, opened);
+  const authorised = await authorise(request, opened.body, body.sent, bindings, clock);
   if (authorised.kind === "refused") {
     return answerRefused(request, authorised, authorised.status === 503 ? retryAfterS(clock) : undefined);
   }
-  const limited = await limitRate(authorised, countOf(parsed.body), bindings, clock);
+  const { source } = authorised;
+  const receiving = receive(request, authorised, isolate, clock);
+  const sent = opened.kind === "open" ? readOpen(opened, body, source, receiving) : opened;
+  if (sent.kind === "refused") return answerRefused(request, sent);
+  const count = sent.kind === "plain" ? sent.plain.total : countOf(sent.body);
+  const limited = await limitRate(authorised, count, bindings, clock);
   if (limited.kind === "limited") {
     const response = answerRefused(request, rateLimited, limited.waitMs / 1000);
     const resetS = Math.ceil((clock.nowMs() + limited.waitMs) / 1000);
     response.headers.set("X-RateLimit-Reset", String(resetS));
     return response;
   }
-  return take(call, request, parsed, authorised, isolate, bindings, clock);
+  return take(call, request, sent, receiving, source, isolate, bindings, clock);
 }
 
 /** Throws a VarveError that names the bindings at fault, if any is. */

@@ -14,10 +14,13 @@ import {
   isLargerThan,
   isRawNumber,
   opensMoreThan,
+  parseJson,
 } from "../shared/json.ts";
 import type { JsonObject } from "../shared/json.ts";
 import { parseTimeMs } from "../shared/time.ts";
+import type { Put } from "./items.ts";
 import type { ObjectWrite } from "./objects.ts";
+import type { PlainBatch } from "./plain.ts";
 import type { Rules } from "./rules.ts";
 
 export const REQUEST_LIMITS = {
@@ -57,6 +60,8 @@ export type Ingested = {
   readonly kind: "ingested";
   /** How many events or objects the request holds. */
   readonly total: number;
+  /** Of the events that were plain. */
+  readonly puts: readonly Put[];
   readonly events: readonly AcceptedEvent[];
   readonly objects: readonly AcceptedObject[];
   readonly rejected: readonly Rejection[];
@@ -81,7 +86,7 @@ export const refused = (status: Refused["status"], code: string, message: string
 
 export function ingest(call: Call, body: unknown, context: IngestContext): Ingested | Refused {
   if (call.kind === "set") return ingestSet(body, context);
-  if (call.kind === "single") return ingestEvents([body], call.type, NO_ENVELOPE, context);
+  if (call.kind === "single") return ingestEvents([[0, body]], 1, call.type, NO_ENVELOPE, context);
   const batch = isJsonObject(body) ? body["batch"] : body;
   if (!Array.isArray(batch)) {
     return refused(400, "no_batch", "the body has no batch", 'send {"batch": [event, ...]}');
@@ -96,7 +101,18 @@ export function ingest(call: Call, body: unknown, context: IngestContext): Inges
     );
   }
   const envelope = isJsonObject(body) ? envelopeOf(body, context.dirty) : NO_ENVELOPE;
-  return "kind" in envelope ? envelope : ingestEvents(batch, null, envelope, context);
+  if ("kind" in envelope) return envelope;
+  return ingestEvents(batch.entries(), batch.length, null, envelope, context);
+}
+
+/** As `ingest`, of a batch whose plain events have been read. */
+export function ingestRest(
+  plain: PlainBatch,
+  envelope: Envelope,
+  context: Omit<IngestContext, "dirty">,
+): Ingested | Refused {
+  const rest = plain.odd.map(({ index, text }): [number, unknown] => [index, parseJson(text)]);
+  return ingestEvents(rest, plain.total, null, envelope, { ...context, dirty: true }, plain);
 }
 
 const NO_ENVELOPE: Envelope = {
@@ -107,7 +123,7 @@ const NO_ENVELOPE: Envelope = {
   originalTimestamp: undefined,
 };
 
-function envelopeOf(body: JsonObject, dirty: boolean): Envelope | Refused {
+export function envelopeOf(body: JsonObject, dirty: boolean): Envelope | Refused {
   const { context, integrations } = body;
   for (const shared of [context, integrations]) {
     if (!isJsonObject(shared)) continue;
@@ -184,18 +200,23 @@ function encode(sent: unknown, type: EventType | null, envelope: Envelope, conte
   return { kind: "encoded", event, body };
 }
 
+const NO_PLAIN: Omit<PlainBatch, "total" | "odd"> = { puts: [], objects: [], messageIds: new Map() };
+
 function ingestEvents(
-  batch: readonly unknown[],
+  batch: Iterable<readonly [number, unknown]>,
+  total: number,
   type: EventType | null,
   envelope: Envelope,
   context: IngestContext,
+  plain = NO_PLAIN,
 ): Ingested | Refused {
   const events: AcceptedEvent[] = [];
   const objects: AcceptedObject[] = [];
   const rejected: Rejection[] = [];
   const seen = new Set<string>();
+  const repeats = new Set<number>();
   let mergedLength = 0;
-  for (const [index, sent] of batch.entries()) {
+  for (const [index, sent] of batch) {
     const encoded = encode(sent, type, envelope, context);
     if (encoded.kind === "rejected") {
       const messageId = messageIdOf(sent);
@@ -204,8 +225,10 @@ function ingestEvents(
       continue;
     }
     const { event, body } = encoded;
-    if (seen.has(event.messageId)) continue;
+    const alike = plain.messageIds.get(event.messageId) ?? Number.POSITIVE_INFINITY;
+    if (seen.has(event.messageId) || alike < index) continue;
     seen.add(event.messageId);
+    repeats.add(alike);
     mergedLength += body.length;
     if (mergedLength > REQUEST_LIMITS.mergedBytesMax) {
       return refused(
@@ -219,7 +242,17 @@ function ingestEvents(
     const object = objectOf(event, index);
     if (object !== null) objects.push(object);
   }
-  return { kind: "ingested", total: batch.length, events, objects, rejected };
+  const isFirst = ({ index }: { readonly index: number | null }): boolean =>
+    index === null || !repeats.has(index);
+  for (const object of plain.objects) if (isFirst(object)) objects.push(object);
+  return {
+    kind: "ingested",
+    total,
+    puts: plain.puts.filter(isFirst),
+    events,
+    objects: objects.toSorted((a, b) => a.index - b.index),
+    rejected,
+  };
 }
 
 /** identify upserts `users`, group upserts `accounts`. */
@@ -286,7 +319,7 @@ function ingestSet(body: unknown, context: IngestContext): Ingested | Refused {
       rejected.push({ index, messageId: messageIdOf(object), code, message, event: object });
     }
   }
-  return { kind: "ingested", total: sent.length, events: [], objects, rejected };
+  return { kind: "ingested", total: sent.length, puts: [], events: [], objects, rejected };
 }
 
 function checkObject(object: unknown): Reason | null {

@@ -1,4 +1,4 @@
-/** The items of events and rejected events, as PutRequest JSON text: written once, never parsed back. */
+/** The items of events and rejected events, as PutRequests in JSON: written once, never parsed back. */
 import { EVENT_LIMITS } from "../shared/event.ts";
 import type { NormalEvent } from "../shared/event.ts";
 import { eventPk, rejectedPk } from "../shared/item.ts";
@@ -14,12 +14,13 @@ export type Stamp = {
 };
 
 export type Put = {
-  /** `{"PutRequest":...}` */
-  readonly text: string;
+  /** `{"PutRequest":...}`, in UTF-8. */
+  readonly bytes: Uint8Array;
   /** Where the event stood in the request; null for an item that no client waits for. */
   readonly index: number | null;
 };
 
+const encoder = new TextEncoder();
 const quote = (text: string): string => JSON.stringify(text);
 
 /** Makes the items of one request's events; what they share is written once. */
@@ -31,13 +32,15 @@ export function eventPuts(stamp: Stamp): (event: NormalEvent, body: string, inde
     if (event.userId !== null) text += `,"user_id":{"S":${quote(event.userId)}}`;
     if (event.anonymousId !== null) text += `,"anonymous_id":{"S":${quote(event.anonymousId)}}`;
     if (event.name !== null) text += `,"event":{"S":${quote(event.name)}}`;
-    return { text: `${text},"body":{"S":${quote(body)}}}}}`, index };
+    return { bytes: encoder.encode(`${text},"body":{"S":${quote(body)}}}}}`), index };
   };
 }
 
 /** The event that a put of `eventPuts` writes. */
-export function eventOf(put: Put): JsonObject {
-  const { PutRequest } = JSON.parse(put.text) as { PutRequest: { Item: { body: { S: string } } } };
+export function eventOf({ bytes }: Put): JsonObject {
+  const { PutRequest } = JSON.parse(new TextDecoder().decode(bytes)) as {
+    PutRequest: { Item: { body: { S: string } } };
+  };
   return parseJson(PutRequest.Item.body.S) as JsonObject;
 }
 
@@ -53,7 +56,7 @@ function keptEvent(event: unknown): unknown {
 }
 
 async function digestHex(text: string): Promise<string> {
-  const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", new TextEncoder().encode(text)));
+  const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", encoder.encode(text)));
   return Array.from(digest.subarray(0, 16), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
@@ -63,5 +66,5 @@ export async function rejectedPut(rejection: Rejection, stamp: Stamp): Promise<P
   const body = JSON.stringify({ reason: { code, message }, event: keptEvent(event) });
   const id = await digestHex(body);
   const item = `"pk":{"S":${quote(rejectedPk(stamp.source, id))}},"kind":{"S":"rejected"},"source":{"S":"${stamp.source}"},"collection":{"S":"rejected"},"received_at":{"N":"${stamp.receivedAtMs}"},"expires_at":{"N":"${stamp.expiresAtS}"},"body":{"S":${quote(body)}}`;
-  return { text: `{"PutRequest":{"Item":{${item}}}}`, index: null };
+  return { bytes: encoder.encode(`{"PutRequest":{"Item":{${item}}}}`), index: null };
 }

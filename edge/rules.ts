@@ -23,7 +23,7 @@ const BOT =
   /bot\b|bot\/|crawl|spider|slurp|headless|lighthouse|pingdom|uptime|facebookexternalhit|preview|phantomjs/i;
 
 /** Events of a batch mostly come from one device: the last answer serves again. */
-function createBotTest(): (userAgent: string) => boolean {
+export function createBotTest(): (userAgent: string) => boolean {
   let last = "";
   let lastIsBot = false;
   return (userAgent) => {
@@ -75,6 +75,9 @@ const NONE: readonly string[] = [];
 const BOT_FLAG: readonly string[] = ["bot"];
 const PLAN_FLAG = "plan_violation";
 const ACCEPTED: Verdict = { kind: "accepted", flags: NONE, violations: NONE };
+
+/** Whether all that the source asks of an event is whether it is a bot's. */
+export const takesAsSent = ({ plan, ip }: Source): boolean => plan === undefined && ip === "keep";
 
 export type CompiledSource = (client: Client) => Rules;
 

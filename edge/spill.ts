@@ -36,6 +36,7 @@ export type Packed =
   | { readonly kind: "too_large" };
 
 const encoder = new TextEncoder();
+const decoder = new TextDecoder();
 const bytesOf = (text: string): number => encoder.encode(text).length;
 
 function groups<T extends { readonly bytes: number }>(
@@ -63,7 +64,8 @@ export function packSpill(region: string, work: TableWork): Packed {
   const pieces: Piece[] = [
     ...work.batches
       .flatMap(putsOf)
-      .map(({ text }) => ({ put: text, bytes: bytesOf(JSON.stringify(text)) + 1 })),
+      .map(({ bytes }) => decoder.decode(bytes))
+      .map((put) => ({ put, bytes: bytesOf(JSON.stringify(put)) + 1 })),
     ...work.updates.map(({ set, fill }) => ({
       update: { set, fill },
       bytes: bytesOf(JSON.stringify({ set, fill })) + 1,
@@ -112,7 +114,7 @@ export function unpackSpill(body: unknown): Unpacked | null {
     const { region, puts, updates } = MESSAGE.parse(JSON.parse(body));
     return {
       region,
-      puts: puts.map((text) => ({ text, index: null })),
+      puts: puts.map((put) => ({ bytes: encoder.encode(put), index: null })),
       updates: updates.map(({ set, fill }) => ({ set, fill, indexes: [] })),
     };
   } catch {

@@ -26,7 +26,7 @@ export const EVENT_LIMITS = {
   idMax: 500,
 } as const;
 
-const COLLECTIONS: Readonly<Record<EventType, string>> = {
+export const EVENT_COLLECTIONS: Readonly<Record<EventType, string>> = {
   track: "tracks",
   identify: "identifies",
   page: "pages",
@@ -313,7 +313,7 @@ function build(type: EventType, raw: JsonObject, envelope: Envelope, receipt: Re
   const name = type === "track" ? raw["event"] : type === "page" || type === "screen" ? raw["name"] : null;
   return {
     type,
-    collection: COLLECTIONS[type],
+    collection: EVENT_COLLECTIONS[type],
     messageId,
     userId,
     anonymousId,

@@ -7,7 +7,7 @@ import { parseJson } from "../../shared/json.ts";
 const text = (bytes: Uint8Array | undefined): string => new TextDecoder().decode(bytes);
 const puts = (count: number): Put[] =>
   Array.from({ length: count }, (_, index) => ({
-    text: JSON.stringify({ PutRequest: { Item: { pk: { S: `é"${index}` } } } }),
+    bytes: new TextEncoder().encode(JSON.stringify({ PutRequest: { Item: { pk: { S: `é"${index}` } } } })),
     index: index % 10 === 0 ? null : index,
   }));
 

@@ -5,7 +5,7 @@ import { packSpill, spill, unpackSpill } from "../../edge/spill.ts";
 import type { TableWork } from "../../edge/table.ts";
 
 const putOf = (index: number, bytes: number): Put => ({
-  text: JSON.stringify({ PutRequest: `${index}"é`.padEnd(bytes, "x") }),
+  bytes: new TextEncoder().encode(JSON.stringify({ PutRequest: `${index}"é`.padEnd(bytes, "x") })),
   index,
 });
 const work = (puts: number, bytes: number, updates = 0): TableWork => ({
@@ -20,7 +20,8 @@ const work = (puts: number, bytes: number, updates = 0): TableWork => ({
   })),
 });
 
-const textsOf = ({ batches }: TableWork): string[] => batches.flatMap(putsOf).map(({ text }) => text);
+const textOf = ({ bytes }: Put): string => new TextDecoder().decode(bytes);
+const textsOf = ({ batches }: TableWork): string[] => batches.flatMap(putsOf).map(textOf);
 
 test("what is packed comes out again, in messages and calls within the platform's limits", () => {
   const sent = work(300, 3_000, 50);
@@ -34,7 +35,7 @@ test("what is packed comes out again, in messages and calls within the platform'
   }
   const unpacked = packed.calls.flat().map(unpackSpill);
   expect(unpacked.every((one) => one?.region === "eu")).toBe(true);
-  expect(unpacked.flatMap((one) => one?.puts.map(({ text }) => text) ?? [])).toEqual(textsOf(sent));
+  expect(unpacked.flatMap((one) => one?.puts.map(textOf) ?? [])).toEqual(textsOf(sent));
   expect(unpacked.flatMap((one) => one?.updates.map(({ set }) => set) ?? [])).toHaveLength(50);
 });
 

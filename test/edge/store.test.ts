@@ -53,7 +53,10 @@ function queue() {
 const work = (puts: number, updates: number, setBytes = 0): TableWork => ({
   batches: batchesOf(
     "varve",
-    Array.from({ length: puts }, (_, index) => ({ text: `{"put":${index}}`, index })),
+    Array.from({ length: puts }, (_, index) => ({
+      bytes: new TextEncoder().encode(`{"put":${index}}`),
+      index,
+    })),
   ),
   updates: Array.from({ length: updates }, (_, index) => ({
     set: `set${index}`.padEnd(setBytes),

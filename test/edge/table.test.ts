@@ -46,7 +46,10 @@ const old: DynamoAnswer = { kind: "refused", errorType: "ConditionalCheckFailedE
 const batches = (count: number): readonly Batch[] =>
   batchesOf(
     "varve",
-    Array.from({ length: count }, (_, index) => ({ text: `{"PutRequest":{"n":${index}}}`, index })),
+    Array.from({ length: count }, (_, index) => ({
+      bytes: new TextEncoder().encode(`{"PutRequest":{"n":${index}}}`),
+      index,
+    })),
   );
 
 const write = (dynamo: DynamoClient, work: Partial<Parameters<typeof writeTable>[1]>, clock = testClock()) =>
