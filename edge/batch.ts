@@ -4,7 +4,7 @@
  * As bytes, and made before the first call: while a request waits for its table, the garbage collector would
  * otherwise move its events, texts and items about, which cost a tenth of the edge's CPU.
  */
-import type { Put } from "./items.ts";
+import type { Puts } from "./items.ts";
 
 /** The most that BatchWriteItem takes. */
 export const BATCH_MAX = 25;
@@ -24,7 +24,7 @@ const decoder = new TextDecoder();
 const COMMA = 0x2c;
 const END = encoder.encode("]}}");
 
-function bodyOf(table: string, puts: readonly Put[]): Uint8Array {
+function bodyOf(table: string, puts: readonly Puts[]): Uint8Array {
   const start = encoder.encode(`{"RequestItems":{${JSON.stringify(table)}:[`);
   const size = puts.reduce((sum, { bytes }) => sum + bytes.length + 1, start.length + END.length - 1);
   const body = new Uint8Array(size);
@@ -39,24 +39,34 @@ function bodyOf(table: string, puts: readonly Put[]): Uint8Array {
   return body;
 }
 
-export function batchesOf(table: string, puts: readonly Put[]): readonly Batch[] {
+export function batchesOf(table: string, puts: readonly Puts[]): readonly Batch[] {
   const batches: Batch[] = [];
-  for (let from = 0; from < puts.length; from += BATCH_MAX) {
-    const some = puts.slice(from, from + BATCH_MAX);
-    batches.push({ table, body: bodyOf(table, some), indexes: some.map(({ index }) => index) });
+  let held: Puts[] = [];
+  let count = 0;
+  const close = (): void => {
+    if (count === 0) return;
+    batches.push({ table, body: bodyOf(table, held), indexes: held.flatMap(({ indexes }) => indexes) });
+    held = [];
+    count = 0;
+  };
+  for (const some of puts) {
+    if (count + some.indexes.length > BATCH_MAX) close();
+    held.push(some);
+    count += some.indexes.length;
   }
+  close();
   return batches;
 }
 
-/** The way back, for what a call could not do. */
-export function putsOf({ table, body, indexes }: Batch): readonly Put[] {
+/** The way back, one by one, for what a call could not do. */
+export function putsOf({ table, body, indexes }: Batch): readonly Puts[] {
   const { RequestItems } = JSON.parse(decoder.decode(body)) as {
     readonly RequestItems: Readonly<Record<string, readonly object[]>>;
   };
   const requests = RequestItems[table] ?? [];
   return requests.map((request, at) => ({
     bytes: encoder.encode(JSON.stringify(request)),
-    index: indexes[at] ?? null,
+    indexes: [indexes[at] ?? null],
   }));
 }
 

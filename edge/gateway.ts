@@ -1,7 +1,6 @@
 /** One request, from its bytes to its answer; and one batch of the queue, from its messages to the tables. */
 import { createDynamo } from "../shared/aws/dynamodb.ts";
 import type { Clock } from "../shared/clock.ts";
-import type { Envelope } from "../shared/event.ts";
 import { mayNeedCleaning, isJsonObject, parseJson } from "../shared/json.ts";
 import { answerAccepted, answerRefused } from "./answer.ts";
 import { authorise, limitRate } from "./authority.ts";
@@ -20,7 +19,7 @@ import { createLoad, LOAD_LIMITS } from "./load.ts";
 import type { Lease, Load } from "./load.ts";
 import { mergeObjects, objectUpdates } from "./objects.ts";
 import { openBatch, readPlain } from "./plain.ts";
-import type { OpenBatch, PlainBatch } from "./plain.ts";
+import type { OpenBatch } from "./plain.ts";
 import { positionOf, routeOf } from "./regions.ts";
 import type { Route } from "./regions.ts";
 import { createBotTest, takesAsSent } from "./rules.ts";
@@ -121,7 +120,7 @@ async function workOf(ingested: Ingested, stamp: Stamp, route: Route<Site>): Pro
 /** What the table refused for good, with what it was that was refused. */
 function rejectionsOf(prepared: Prepared, unwritable: readonly Unwritable[]): readonly Rejection[] {
   const objects = new Map(prepared.objects.map((object) => [object.index, object] as const));
-  const puts = new Map(prepared.work.batches.flatMap(putsOf).map((put) => [put.index, put] as const));
+  const puts = new Map(prepared.work.batches.flatMap(putsOf).map((put) => [put.indexes[0], put] as const));
   return unwritable.map(({ index, message }) => {
     const object = objects.get(index);
     const put = puts.get(index);
@@ -225,8 +224,8 @@ function receive(request: Request, authorised: Authorised, { config }: Isolate, 
   };
 }
 
-/** A request's events: parsed, or read as they are. */
-type Sent = Parsed | { readonly kind: "plain"; readonly plain: PlainBatch; readonly envelope: Envelope };
+/** A request's body: parsed, or taken in already. */
+type Sent = Parsed | Ingested;
 
 const isBot = createBotTest();
 
@@ -243,7 +242,7 @@ function readOpen(batch: OpenBatch, body: Body, source: Source, receiving: Recei
     isBot,
     clientIsBot: client.userAgent !== null && isBot(client.userAgent),
   });
-  return plain === null ? parseBody(body) : { kind: "plain", plain, envelope };
+  return (plain === null ? null : ingestRest(plain, envelope, receiving)) ?? parseBody(body);
 }
 
 async function take(
@@ -261,9 +260,7 @@ async function take(
   const route: Route<Site> | null = routeOf(source, sites, position);
   if (route === null) return answerRefused(request, strayHome, retryAfterS(clock));
   const ingested =
-    sent.kind === "plain"
-      ? ingestRest(sent.plain, sent.envelope, receiving)
-      : ingest(call, sent.body, { ...receiving, dirty: sent.dirty });
+    sent.kind === "ingested" ? sent : ingest(call, sent.body, { ...receiving, dirty: sent.dirty });
   if (ingested.kind === "refused") return answerRefused(request, ingested);
   const { stamp } = receiving;
   const prepared = await prepare(ingested, stamp, route);
@@ -293,7 +290,7 @@ async function handle(
   const receiving = receive(request, authorised, isolate, clock);
   const sent = opened.kind === "open" ? readOpen(opened, body, source, receiving) : opened;
   if (sent.kind === "refused") return answerRefused(request, sent);
-  const count = sent.kind === "plain" ? sent.plain.total : countOf(sent.body);
+  const count = sent.kind === "ingested" ? sent.total : countOf(sent.body);
   const limited = await limitRate(authorised, count, bindings, clock);
   if (limited.kind === "limited") {
     const response = answerRefused(request, rateLimited, limited.waitMs / 1000);

@@ -18,7 +18,7 @@ import {
 } from "../shared/json.ts";
 import type { JsonObject } from "../shared/json.ts";
 import { parseTimeMs } from "../shared/time.ts";
-import type { Put } from "./items.ts";
+import type { Puts } from "./items.ts";
 import type { ObjectWrite } from "./objects.ts";
 import type { PlainBatch } from "./plain.ts";
 import type { Rules } from "./rules.ts";
@@ -61,7 +61,7 @@ export type Ingested = {
   /** How many events or objects the request holds. */
   readonly total: number;
   /** Of the events that were plain. */
-  readonly puts: readonly Put[];
+  readonly puts: readonly Puts[];
   readonly events: readonly AcceptedEvent[];
   readonly objects: readonly AcceptedObject[];
   readonly rejected: readonly Rejection[];
@@ -105,14 +105,23 @@ export function ingest(call: Call, body: unknown, context: IngestContext): Inges
   return ingestEvents(batch.entries(), batch.length, null, envelope, context);
 }
 
-/** As `ingest`, of a batch whose plain events have been read. */
+/**
+ * As `ingest`, of a batch whose plain events have been read. Null when an odd event has the messageId of a plain one:
+ * which of them is the first is for `ingest` to see.
+ */
 export function ingestRest(
   plain: PlainBatch,
   envelope: Envelope,
   context: Omit<IngestContext, "dirty">,
-): Ingested | Refused {
-  const rest = plain.odd.map(({ index, text }): [number, unknown] => [index, parseJson(text)]);
-  return ingestEvents(rest, plain.total, null, envelope, { ...context, dirty: true }, plain);
+): Ingested | Refused | null {
+  const { total, puts, odd } = plain;
+  const sent = odd.map(({ index, text }): [number, unknown] => [index, parseJson(text)]);
+  const rest = ingestEvents(sent, total, null, envelope, { ...context, dirty: true });
+  if (rest.kind === "refused") return rest;
+  const plainIds = new Set(odd.length === 0 ? [] : plain.messageIds());
+  if (rest.events.some(({ event }) => plainIds.has(event.messageId))) return null;
+  const objects = [...plain.objects, ...rest.objects].toSorted((a, b) => a.index - b.index);
+  return { ...rest, puts, objects };
 }
 
 const NO_ENVELOPE: Envelope = {
@@ -200,21 +209,17 @@ function encode(sent: unknown, type: EventType | null, envelope: Envelope, conte
   return { kind: "encoded", event, body };
 }
 
-const NO_PLAIN: Omit<PlainBatch, "total" | "odd"> = { puts: [], objects: [], messageIds: new Map() };
-
 function ingestEvents(
   batch: Iterable<readonly [number, unknown]>,
   total: number,
   type: EventType | null,
   envelope: Envelope,
   context: IngestContext,
-  plain = NO_PLAIN,
 ): Ingested | Refused {
   const events: AcceptedEvent[] = [];
   const objects: AcceptedObject[] = [];
   const rejected: Rejection[] = [];
   const seen = new Set<string>();
-  const repeats = new Set<number>();
   let mergedLength = 0;
   for (const [index, sent] of batch) {
     const encoded = encode(sent, type, envelope, context);
@@ -225,10 +230,8 @@ function ingestEvents(
       continue;
     }
     const { event, body } = encoded;
-    const alike = plain.messageIds.get(event.messageId) ?? Number.POSITIVE_INFINITY;
-    if (seen.has(event.messageId) || alike < index) continue;
+    if (seen.has(event.messageId)) continue;
     seen.add(event.messageId);
-    repeats.add(alike);
     mergedLength += body.length;
     if (mergedLength > REQUEST_LIMITS.mergedBytesMax) {
       return refused(
@@ -242,17 +245,7 @@ function ingestEvents(
     const object = objectOf(event, index);
     if (object !== null) objects.push(object);
   }
-  const isFirst = ({ index }: { readonly index: number | null }): boolean =>
-    index === null || !repeats.has(index);
-  for (const object of plain.objects) if (isFirst(object)) objects.push(object);
-  return {
-    kind: "ingested",
-    total,
-    puts: plain.puts.filter(isFirst),
-    events,
-    objects: objects.toSorted((a, b) => a.index - b.index),
-    rejected,
-  };
+  return { kind: "ingested", total, puts: [], events, objects, rejected };
 }
 
 /** identify upserts `users`, group upserts `accounts`. */

@@ -13,18 +13,19 @@ export type Stamp = {
   readonly expiresAtS: number;
 };
 
-export type Put = {
-  /** `{"PutRequest":...}`, in UTF-8. */
+/** One or more puts of a BatchWriteItem, at most as many as it takes. */
+export type Puts = {
+  /** `{"PutRequest":...}`, in UTF-8, with commas between them. */
   readonly bytes: Uint8Array;
-  /** Where the event stood in the request; null for an item that no client waits for. */
-  readonly index: number | null;
+  /** Where each one's event stood in the request; null for an item that no client waits for. */
+  readonly indexes: readonly (number | null)[];
 };
 
 const encoder = new TextEncoder();
 const quote = (text: string): string => JSON.stringify(text);
 
 /** Makes the items of one request's events; what they share is written once. */
-export function eventPuts(stamp: Stamp): (event: NormalEvent, body: string, index: number) => Put {
+export function eventPuts(stamp: Stamp): (event: NormalEvent, body: string, index: number) => Puts {
   const prefix = eventPk(stamp.source, "");
   const shared = `},"kind":{"S":"event"},"source":{"S":"${stamp.source}"},"received_at":{"N":"${stamp.receivedAtMs}"},"expires_at":{"N":"${stamp.expiresAtS}"},"collection":{"S":"`;
   return (event, body, index) => {
@@ -32,12 +33,12 @@ export function eventPuts(stamp: Stamp): (event: NormalEvent, body: string, inde
     if (event.userId !== null) text += `,"user_id":{"S":${quote(event.userId)}}`;
     if (event.anonymousId !== null) text += `,"anonymous_id":{"S":${quote(event.anonymousId)}}`;
     if (event.name !== null) text += `,"event":{"S":${quote(event.name)}}`;
-    return { bytes: encoder.encode(`${text},"body":{"S":${quote(body)}}}}}`), index };
+    return { bytes: encoder.encode(`${text},"body":{"S":${quote(body)}}}}}`), indexes: [index] };
   };
 }
 
-/** The event that a put of `eventPuts` writes. */
-export function eventOf({ bytes }: Put): JsonObject {
+/** The event that the one put writes. */
+export function eventOf({ bytes }: Puts): JsonObject {
   const { PutRequest } = JSON.parse(new TextDecoder().decode(bytes)) as {
     PutRequest: { Item: { body: { S: string } } };
   };
@@ -61,10 +62,10 @@ async function digestHex(text: string): Promise<string> {
 }
 
 /** Named by its content, so that a client's retry of a rejected event is kept once. */
-export async function rejectedPut(rejection: Rejection, stamp: Stamp): Promise<Put> {
+export async function rejectedPut(rejection: Rejection, stamp: Stamp): Promise<Puts> {
   const { code, message, event } = rejection;
   const body = JSON.stringify({ reason: { code, message }, event: keptEvent(event) });
   const id = await digestHex(body);
   const item = `"pk":{"S":${quote(rejectedPk(stamp.source, id))}},"kind":{"S":"rejected"},"source":{"S":"${stamp.source}"},"collection":{"S":"rejected"},"received_at":{"N":"${stamp.receivedAtMs}"},"expires_at":{"N":"${stamp.expiresAtS}"},"body":{"S":${quote(body)}}`;
-  return { bytes: encoder.encode(`{"PutRequest":{"Item":{${item}}}}`), index: null };
+  return { bytes: encoder.encode(`{"PutRequest":{"Item":{${item}}}}`), indexes: [null] };
 }

@@ -14,8 +14,9 @@ import { eventPk } from "../shared/item.ts";
 import { isJsonObject, mayNeedCleaning, parseJson } from "../shared/json.ts";
 import type { JsonObject } from "../shared/json.ts";
 import { eventTimes, parseTimeMs } from "../shared/time.ts";
+import { BATCH_MAX } from "./batch.ts";
 import type { AcceptedObject } from "./ingest.ts";
-import type { Put, Stamp } from "./items.ts";
+import type { Puts, Stamp } from "./items.ts";
 import {
   addName,
   CLOSE_LIST,
@@ -36,6 +37,8 @@ import {
   writeSource,
 } from "./json-copy.ts";
 import type { JsonCopy } from "./json-copy.ts";
+import { createPieceSet } from "./piece-set.ts";
+import type { PieceSet } from "./piece-set.ts";
 
 const N = 0x6e;
 
@@ -132,10 +135,10 @@ export type OddEvent = { readonly index: number; readonly text: string };
 export type PlainBatch = {
   /** How many events the batch holds. */
   readonly total: number;
-  readonly puts: readonly Put[];
+  readonly puts: readonly Puts[];
   readonly objects: readonly AcceptedObject[];
-  /** Of the events of `puts`, and where each stood in the batch. */
-  readonly messageIds: ReadonlyMap<string, number>;
+  /** Of the plain events. */
+  readonly messageIds: () => readonly string[];
   readonly odd: readonly OddEvent[];
 };
 
@@ -231,40 +234,43 @@ const ROOM = 4 * EVENT_LIMITS.bytesMax;
 export function readPlain(batch: OpenBatch, context: PlainContext): PlainBatch | null {
   const reader = new PlainReader(batch, context);
   if (reader.addedBytes > ADDED_MAX) return null;
-  const ends: number[] = [];
-  const indexes: number[] = [];
-  const odd: OddEvent[] = [];
   const { copy } = reader;
+  const runs: { readonly end: number; readonly indexes: readonly number[] }[] = [];
+  const odd: OddEvent[] = [];
+  let indexes: number[] = [];
   let total = 0;
   do {
+    if (total === context.eventsMax) return null;
     peek(copy);
     const [start, outStart] = [copy.at, copy.out];
+    if (indexes.length > 0) copy.target[copy.out++] = COMMA;
     const read = reader.event(total);
     if (read === "broken") return null;
-    if (read === "plain") {
-      indexes.push(total);
-      ends.push(copy.out);
-    } else {
-      copy.out = outStart;
-      if (read === "odd") odd.push({ index: total, text: reader.text(start, copy.at) });
+    if (read === "plain") indexes.push(total);
+    else copy.out = outStart;
+    if (read === "odd") odd.push({ index: total, text: reader.text(start, copy.at) });
+    if (indexes.length === BATCH_MAX) {
+      runs.push({ end: copy.out, indexes });
+      indexes = [];
     }
     total += 1;
   } while (take(copy, COMMA));
   peek(copy);
-  if (copy.at < copy.end || total > context.eventsMax) return null;
+  if (copy.at < copy.end) return null;
+  if (indexes.length > 0) runs.push({ end: copy.out, indexes });
   scratch = copy.target;
   const written = scratch.slice(0, copy.out);
-  const puts = ends.map((end, at) => ({
-    bytes: written.subarray(ends[at - 1] ?? 0, end),
-    index: indexes[at] as number,
+  const puts = runs.map((run, at) => ({
+    bytes: written.subarray(runs[at - 1]?.end ?? 0, run.end),
+    indexes: run.indexes,
   }));
-  return { total, puts, objects: reader.objects, messageIds: reader.messageIds, odd };
+  return { total, puts, objects: reader.objects, messageIds: () => reader.messageIds(), odd };
 }
 
 class PlainReader {
   readonly copy: JsonCopy;
   readonly objects: AcceptedObject[] = [];
-  readonly messageIds = new Map<string, number>();
+  readonly #messageIds: PieceSet;
   readonly #batch: OpenBatch;
   readonly #context: PlainContext;
   readonly #isAscii: boolean;
@@ -289,6 +295,7 @@ class PlainReader {
     this.#context = context;
     this.#isAscii = batch.text.length === batch.bytes.length;
     this.copy = copyOf(batch.bytes, batch.from, batch.to);
+    this.#messageIds = createPieceSet(batch.bytes, context.eventsMax);
     const sentAt = envelope.sentAt === undefined ? "" : `"sentAt":${JSON.stringify(envelope.sentAt)},`;
     this.#stamped = escapedBytes(`,${sentAt}"receivedAt":"${context.receivedAt}","originalTimestamp":"`);
     this.#restamped = escapedBytes(`","receivedAt":"${context.receivedAt}","originalTimestamp":"`);
@@ -299,6 +306,10 @@ class PlainReader {
         `${escaped('"}')}"},"kind":{"S":"event"},"source":{"S":"${stamp.source}"},"received_at":{"N":"${stamp.receivedAtMs}"},"expires_at":{"N":"${stamp.expiresAtS}"},"collection":{"S":"${EVENT_COLLECTIONS[type.name]}"},"pk":{"S":"${eventPk(stamp.source, "")}`,
       ),
     }));
+  }
+
+  messageIds(): readonly string[] {
+    return this.#messageIds.pieces.map(({ from, to }) => this.text(from, to));
   }
 
   get addedBytes(): number {
@@ -480,9 +491,8 @@ class PlainReader {
     const originalText = original === null ? null : this.#fieldText(original);
     const times = eventTimes(originalText, sentAtMs, stamp.receivedAtMs, skewMaxMs);
     if (times.flags.length > 0) return "odd";
-    const messageId = this.#fieldText(MESSAGE_ID);
-    if (this.messageIds.has(messageId)) return "repeated";
-    this.messageIds.set(messageId, index);
+    if (!this.#messageIds.add(this.#from[MESSAGE_ID] as number, this.#to[MESSAGE_ID] as number))
+      return "repeated";
     this.#addObject(type.name, index, times.timestampMs);
 
     if (this.#kinds[CONTEXT] !== OBJECT) write(copy, NO_CONTEXT);

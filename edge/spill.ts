@@ -7,7 +7,7 @@
  */
 import * as z from "zod";
 import { putsOf } from "./batch.ts";
-import type { Put } from "./items.ts";
+import type { Puts } from "./items.ts";
 import type { ObjectUpdate } from "./objects.ts";
 import type { TableWork } from "./table.ts";
 
@@ -103,7 +103,7 @@ export async function spill(queue: SpillQueue | null, region: string, work: Tabl
 
 export type Unpacked = {
   readonly region: string;
-  readonly puts: readonly Put[];
+  readonly puts: readonly Puts[];
   readonly updates: readonly ObjectUpdate[];
 };
 
@@ -114,7 +114,7 @@ export function unpackSpill(body: unknown): Unpacked | null {
     const { region, puts, updates } = MESSAGE.parse(JSON.parse(body));
     return {
       region,
-      puts: puts.map((put) => ({ bytes: encoder.encode(put), index: null })),
+      puts: puts.map((put) => ({ bytes: encoder.encode(put), indexes: [null] })),
       updates: updates.map(({ set, fill }) => ({ set, fill, indexes: [] })),
     };
   } catch {

@@ -17,7 +17,7 @@ function offset(zone: string | undefined): string {
 }
 
 /** The minute that was read last: a batch's events mostly share it, and reading one whole is dear. */
-let lastMinute = "";
+let lastMinute = "1970-01-01T00:00";
 let lastMinuteMs = 0;
 
 /** The digit at `at`, or NaN. */
@@ -29,8 +29,8 @@ function digitAt(text: string, at: number): number {
 /** Of `YYYY-MM-DDTHH:MM:SS.sssZ`; null when it is not that, or no time. */
 function canonicalMs(text: string): number | null {
   if (text.length !== 24) return null;
-  const minute = text.slice(0, 16);
-  if (minute !== lastMinute) {
+  if (!text.startsWith(lastMinute)) {
+    const minute = text.slice(0, 16);
     const ms = CANONICAL.test(text) ? Date.parse(`${minute}:00.000Z`) : Number.NaN;
     if (Number.isNaN(ms)) return null;
     lastMinute = minute;

@@ -1,14 +1,14 @@
 import { expect, test } from "vitest";
 import { BATCH_MAX, batchesOf, bodyFor, putsOf } from "../../edge/batch.ts";
 import { eventOf, eventPuts } from "../../edge/items.ts";
-import type { Put } from "../../edge/items.ts";
+import type { Puts } from "../../edge/items.ts";
 import { parseJson } from "../../shared/json.ts";
 
 const text = (bytes: Uint8Array | undefined): string => new TextDecoder().decode(bytes);
-const puts = (count: number): Put[] =>
+const puts = (count: number): Puts[] =>
   Array.from({ length: count }, (_, index) => ({
     bytes: new TextEncoder().encode(JSON.stringify({ PutRequest: { Item: { pk: { S: `é"${index}` } } } })),
-    index: index % 10 === 0 ? null : index,
+    indexes: [index % 10 === 0 ? null : index],
   }));
 
 test("puts come out of their batches as they went in", () => {

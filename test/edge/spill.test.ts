@@ -1,12 +1,12 @@
 import { expect, test } from "vitest";
 import { batchesOf, putsOf } from "../../edge/batch.ts";
-import type { Put } from "../../edge/items.ts";
+import type { Puts } from "../../edge/items.ts";
 import { packSpill, spill, unpackSpill } from "../../edge/spill.ts";
 import type { TableWork } from "../../edge/table.ts";
 
-const putOf = (index: number, bytes: number): Put => ({
+const putOf = (index: number, bytes: number): Puts => ({
   bytes: new TextEncoder().encode(JSON.stringify({ PutRequest: `${index}"é`.padEnd(bytes, "x") })),
-  index,
+  indexes: [index],
 });
 const work = (puts: number, bytes: number, updates = 0): TableWork => ({
   batches: batchesOf(
@@ -20,7 +20,7 @@ const work = (puts: number, bytes: number, updates = 0): TableWork => ({
   })),
 });
 
-const textOf = ({ bytes }: Put): string => new TextDecoder().decode(bytes);
+const textOf = ({ bytes }: Puts): string => new TextDecoder().decode(bytes);
 const textsOf = ({ batches }: TableWork): string[] => batches.flatMap(putsOf).map(textOf);
 
 test("what is packed comes out again, in messages and calls within the platform's limits", () => {

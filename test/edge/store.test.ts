@@ -55,7 +55,7 @@ const work = (puts: number, updates: number, setBytes = 0): TableWork => ({
     "varve",
     Array.from({ length: puts }, (_, index) => ({
       bytes: new TextEncoder().encode(`{"put":${index}}`),
-      index,
+      indexes: [index],
     })),
   ),
   updates: Array.from({ length: updates }, (_, index) => ({

@@ -48,7 +48,7 @@ const batches = (count: number): readonly Batch[] =>
     "varve",
     Array.from({ length: count }, (_, index) => ({
       bytes: new TextEncoder().encode(`{"PutRequest":{"n":${index}}}`),
-      index,
+      indexes: [index],
     })),
   );
 

@@ -142,7 +142,7 @@ describe("the spill queue's messages", () => {
   test("are drained into the table of their region", async () => {
     const put = `{"PutRequest":{"Item":{"pk":{"S":"e#spill#1"},"kind":{"S":"event"}}}}`;
     const packed = packSpill("us-east-1", {
-      batches: batchesOf("varve", [{ bytes: new TextEncoder().encode(put), index: 0 }]),
+      batches: batchesOf("varve", [{ bytes: new TextEncoder().encode(put), indexes: [0] }]),
       updates: [],
     });
     const texts = packed.kind === "packed" ? packed.calls.flat() : [];
