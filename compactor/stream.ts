@@ -15,6 +15,7 @@ import { VarveError } from "../shared/errors.ts";
 import type { StreamRecord } from "../shared/row.ts";
 import type { SequenceNumber } from "../shared/sequence.ts";
 import { openPost } from "./http.ts";
+import { parsePageJson } from "./page-json.ts";
 import { NODE_SHA256 } from "./sha256.ts";
 
 export type ListedShard = {
@@ -167,7 +168,7 @@ const describe = (error: Error): string =>
 export function parsePage(status: number, text: string): PageOutcome {
   let json: { Records?: unknown; NextShardIterator?: unknown; __type?: string; message?: string };
   try {
-    json = JSON.parse(text) ?? {};
+    json = parsePageJson(text) ?? {};
   } catch {
     return { kind: "retry", why: `HTTP ${status} with a body that is not JSON: ${text.slice(0, 100)}` };
   }

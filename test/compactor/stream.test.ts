@@ -12,6 +12,19 @@ describe("an answer to GetRecords", () => {
     expect(parsePage(200, text)).toMatchObject({ kind: "page", page: { records, next: "next" } });
   });
 
+  test("keeps each name of an item, whatever names came before it", () => {
+    for (const name of ["\\", '"', "\n", "\\n", "\\\\", "é\\", 'é"', "\ud800", "a"]) {
+      const dynamodb = {
+        SequenceNumber: "1",
+        ApproximateCreationDateTime: 1_700_000_000.5,
+        Keys: { pk: { S: "o#s#rooms#1" } },
+        NewImage: { pk: { S: "o#s#rooms#1" }, [`p.${name}`]: { M: { a: { N: "1" }, [name]: { S: name } } } },
+      };
+      const outcome = parsePage(200, JSON.stringify({ Records: [{ eventName: "INSERT", dynamodb }] }));
+      expect(outcome).toMatchObject({ page: { records: [{ eventName: "INSERT", dynamodb }] } });
+    }
+  });
+
   test.each([
     ["that is the last of its shard", { Records: [] }],
     ["that says so", { Records: [], NextShardIterator: null }],
