@@ -2,53 +2,38 @@
 import { createDynamo } from "../shared/aws/dynamodb.ts";
 import type { DynamoClient } from "../shared/aws/dynamodb.ts";
 import { createSigner } from "../shared/aws/sign.ts";
-import { mayNeedCleaning, parseJson } from "../shared/json.ts";
 import type { Batch } from "../edge/batch.ts";
 import { batchesOf } from "../edge/batch.ts";
-import { bodyText, readBody } from "../edge/body.ts";
-import { ingest } from "../edge/ingest.ts";
-import type { Ingested } from "../edge/ingest.ts";
-import { eventPuts } from "../edge/items.ts";
-import { compileSource } from "../edge/rules.ts";
-import { SOURCE } from "../edge/sources.ts";
+import { readBody } from "../edge/body.ts";
+import { envelopeOf, REQUEST_LIMITS } from "../edge/ingest.ts";
+import { openBatch, readPlain } from "../edge/plain.ts";
 
 type Bindings = { readonly STEP: string; readonly DYNAMODB_ENDPOINT: string };
-export const STEPS = ["read", "parse", "check", "items", "sign", "call", "parse and call", "least"] as const;
+export const STEPS = ["read", "parse", "items", "sign", "call", "parse and call", "least"] as const;
 
-const rulesOf = compileSource(SOURCE.parse({ id: "bench" }));
 const sign = createSigner();
 const credentials = { accessKeyId: "bench", secretAccessKey: "bench" };
 const TARGET = "DynamoDB_20120810.BatchWriteItem";
 
-async function parsed(request: Request): Promise<{ readonly body: unknown; readonly dirty: boolean }> {
+/** As the edge does where all events are plain: neither parsed nor written anew. */
+async function batched(request: Request): Promise<readonly Batch[]> {
   const read = await readBody(request);
-  if (read.kind === "refused") throw new Error(read.message);
-  const text = bodyText(read);
-  return { body: parseJson(text), dirty: mayNeedCleaning(text) };
-}
-
-async function checked(request: Request): Promise<Ingested> {
-  const { body, dirty } = await parsed(request);
+  const batch = read.kind === "refused" ? null : openBatch(read.bytes);
+  const envelope = batch === null ? null : envelopeOf(batch.body, false);
+  if (batch === null || envelope === null || "kind" in envelope)
+    throw new Error("the body is no plain batch");
   const receivedAtMs = Date.now();
-  const ingested = ingest({ kind: "batch" }, body, {
-    receivedAtMs,
+  const plain = readPlain(batch, {
+    envelope,
+    stamp: { source: "bench", receivedAtMs, expiresAtS: 2_000_000_000 },
     receivedAt: new Date(receivedAtMs).toISOString(),
     skewMaxMs: 60_000,
-    newId: () => crypto.randomUUID(),
-    dirty,
-    rules: rulesOf({ ip: null, userAgent: null }),
+    eventsMax: REQUEST_LIMITS.eventsMax,
+    isBot: () => false,
+    clientIsBot: false,
   });
-  if (ingested.kind === "refused") throw new Error(ingested.message);
-  return ingested;
-}
-
-async function batched(request: Request): Promise<readonly Batch[]> {
-  const { events } = await checked(request);
-  const putOf = eventPuts({ source: "bench", receivedAtMs: Date.now(), expiresAtS: 2_000_000_000 });
-  return batchesOf(
-    "varve",
-    events.map(({ event, body, index }) => putOf(event, body, index)),
-  );
+  if (plain === null || plain.odd.length > 0) throw new Error("some of the body's events are not plain");
+  return batchesOf("varve", plain.puts);
 }
 
 function signed(body: Uint8Array): Promise<Record<string, string>> {
@@ -123,7 +108,6 @@ async function storeUnchecked(text: string, endpoint: string): Promise<void> {
 const RUNS: Readonly<Record<string, (request: Request, endpoint: string) => Promise<unknown>>> = {
   read: (request) => request.text(),
   parse: async (request) => JSON.parse(await request.text()) as unknown,
-  check: checked,
   items: batched,
   sign: async (request) => Promise.all((await batched(request)).map(({ body }) => signed(body))),
   call: async (request, endpoint) => call(await batched(request), endpoint),
