@@ -6,7 +6,8 @@ import type { Batch } from "../edge/batch.ts";
 import { batchesOf } from "../edge/batch.ts";
 import { readBody } from "../edge/body.ts";
 import { envelopeOf, REQUEST_LIMITS } from "../edge/ingest.ts";
-import { openBatch, readPlain } from "../edge/plain.ts";
+import { openBatch } from "../edge/open-batch.ts";
+import { readPlain } from "../edge/plain.ts";
 
 type Bindings = { readonly STEP: string; readonly DYNAMODB_ENDPOINT: string };
 export const STEPS = ["read", "parse", "items", "sign", "call", "parse and call", "least"] as const;

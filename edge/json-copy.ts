@@ -5,6 +5,7 @@
  * Laws
  * - What is copied is JSON by RFC 8259, to the byte; the caller has seen to it that it is UTF-8.
  * - Nothing is written past the target: what has no room is left out, and `out` says so by going past its end.
+ * - One copy at a time: a copy's target is the next one's too.
  * - `odd` is set where JSON.parse and JSON.stringify would change what the text says: a `\u` escape (it may hide a NUL,
  *   half a surrogate pair, or a name), a name that an object has twice, a prototype key.
  */
@@ -51,6 +52,29 @@ const PROTO = bytesOf("__proto__");
 const CONSTRUCTOR = bytesOf("constructor");
 /** What may follow a backslash, `u` apart. */
 const ESCAPED = new Set(Array.from('"\\/bfnrt', (char) => char.charCodeAt(0)));
+
+/** Kept from copy to copy, for new memory costs more than what is written into it. */
+let scratch: Uint8Array = new Uint8Array(1024 * 1024);
+
+/** A copy of [from, to) of the source, which begins with nothing. */
+export const openCopy = (source: Uint8Array, from: number, to: number, depthMax: number): JsonCopy => ({
+  source,
+  end: to,
+  target: scratch,
+  depthMax,
+  at: from,
+  out: 0,
+  odd: false,
+  escaped: false,
+});
+
+/** Makes room for so many bytes more. */
+export function makeRoom(copy: JsonCopy, bytes: number): void {
+  if (copy.target.length - copy.out >= bytes) return;
+  scratch = new Uint8Array(2 * copy.target.length + bytes);
+  scratch.set(copy.target.subarray(0, copy.out));
+  copy.target = scratch;
+}
 
 const isSpace = (byte: number): boolean => byte === 0x20 || byte === 0x0a || byte === 0x0d || byte === 0x09;
 /** Whether four hexadecimal digits come next. */
