@@ -30,11 +30,12 @@ async function batched(request: Request): Promise<readonly Batch[]> {
     receivedAt: new Date(receivedAtMs).toISOString(),
     skewMaxMs: 60_000,
     eventsMax: REQUEST_LIMITS.eventsMax,
+    table: "varve",
     isBot: () => false,
     clientIsBot: false,
   });
   if (plain === null || plain.odd.length > 0) throw new Error("some of the body's events are not plain");
-  return batchesOf("varve", plain.puts);
+  return [...plain.batches, ...batchesOf("varve", plain.puts)];
 }
 
 function signed(body: Uint8Array): Promise<Record<string, string>> {

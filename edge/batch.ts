@@ -22,11 +22,15 @@ const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 
 const COMMA = 0x2c;
-const END = encoder.encode("]}}");
+/** A body is what `bodyStart` gives, puts with commas between them, and this. */
+export const BODY_END = encoder.encode("]}}");
+
+export const bodyStart = (table: string): Uint8Array =>
+  encoder.encode(`{"RequestItems":{${JSON.stringify(table)}:[`);
 
 function bodyOf(table: string, puts: readonly Puts[]): Uint8Array {
-  const start = encoder.encode(`{"RequestItems":{${JSON.stringify(table)}:[`);
-  const size = puts.reduce((sum, { bytes }) => sum + bytes.length + 1, start.length + END.length - 1);
+  const start = bodyStart(table);
+  const size = puts.reduce((sum, { bytes }) => sum + bytes.length + 1, start.length + BODY_END.length - 1);
   const body = new Uint8Array(size);
   body.set(start);
   let at = start.length;
@@ -35,7 +39,7 @@ function bodyOf(table: string, puts: readonly Puts[]): Uint8Array {
     body.set(bytes, at);
     at += bytes.length;
   }
-  body.set(END, at);
+  body.set(BODY_END, at);
   return body;
 }
 

@@ -115,7 +115,7 @@ async function workOf(ingested: Ingested, stamp: Stamp, route: Route<Site>): Pro
   const updates = mergeObjects(ingested.objects).flatMap((object) =>
     objectUpdates(route.objects.region.table, stamp.source, object),
   );
-  return { batches: batchesOf(eventsTable(route), puts), updates };
+  return { batches: [...ingested.batches, ...batchesOf(eventsTable(route), puts)], updates };
 }
 
 /** What the table refused for good, with what it was that was refused. */
@@ -230,7 +230,13 @@ type Sent = Parsed | Ingested;
 
 const isBot = createBotTest();
 
-function readOpen(batch: OpenBatch, body: Body, source: Source, receiving: Receiving): Sent | Refused {
+function readOpen(
+  batch: OpenBatch,
+  body: Body,
+  source: Source,
+  table: string,
+  receiving: Receiving,
+): Sent | Refused {
   const envelope = takesAsSent(source) ? envelopeOf(batch.body, false) : null;
   if (envelope === null || "kind" in envelope) return parseBody(body);
   const { client, stamp, receivedAt, skewMaxMs } = receiving;
@@ -240,6 +246,7 @@ function readOpen(batch: OpenBatch, body: Body, source: Source, receiving: Recei
     receivedAt,
     skewMaxMs,
     eventsMax: REQUEST_LIMITS.eventsMax,
+    table,
     isBot,
     clientIsBot: client.userAgent !== null && isBot(client.userAgent),
   });
@@ -251,15 +258,10 @@ async function take(
   request: Request,
   sent: Sent,
   receiving: Receiving,
-  source: Source,
-  { sites }: Isolate,
+  route: Route<Site>,
   bindings: Bindings,
   clock: Clock,
 ): Promise<Response> {
-  // Asking the platform where the client is costs; one region needs no answer.
-  const position = sites.length > 1 ? positionOf(request.cf) : null;
-  const route: Route<Site> | null = routeOf(source, sites, position);
-  if (route === null) return answerRefused(request, strayHome, retryAfterS(clock));
   const ingested =
     sent.kind === "ingested" ? sent : ingest(call, sent.body, { ...receiving, dirty: sent.dirty });
   if (ingested.kind === "refused") return answerRefused(request, ingested);
@@ -288,8 +290,13 @@ async function handle(
     return answerRefused(request, authorised, authorised.status === 503 ? retryAfterS(clock) : undefined);
   }
   const { source } = authorised;
+  // Asking the platform where the client is costs; one region needs no answer.
+  const position = isolate.sites.length > 1 ? positionOf(request.cf) : null;
+  const route: Route<Site> | null = routeOf(source, isolate.sites, position);
+  if (route === null) return answerRefused(request, strayHome, retryAfterS(clock));
   const receiving = receive(request, authorised, isolate, clock);
-  const sent = opened.kind === "open" ? readOpen(opened, body, source, receiving) : opened;
+  const sent =
+    opened.kind === "open" ? readOpen(opened, body, source, eventsTable(route), receiving) : opened;
   if (sent.kind === "refused") return answerRefused(request, sent);
   const count = sent.kind === "ingested" ? sent.total : countOf(sent.body);
   const limited = await limitRate(authorised, count, bindings, clock);
@@ -299,7 +306,7 @@ async function handle(
     response.headers.set("X-RateLimit-Reset", String(resetS));
     return response;
   }
-  return take(call, request, sent, receiving, source, isolate, bindings, clock);
+  return take(call, request, sent, receiving, route, bindings, clock);
 }
 
 /** Throws a VarveError that names the bindings at fault, if any is. */

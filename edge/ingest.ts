@@ -18,6 +18,7 @@ import {
 } from "../shared/json.ts";
 import type { JsonObject } from "../shared/json.ts";
 import { parseTimeMs } from "../shared/time.ts";
+import type { Batch } from "./batch.ts";
 import type { Puts } from "./items.ts";
 import type { ObjectWrite } from "./objects.ts";
 import type { PlainBatch } from "./plain.ts";
@@ -60,7 +61,8 @@ export type Ingested = {
   readonly kind: "ingested";
   /** How many events or objects the request holds. */
   readonly total: number;
-  /** Of the events that were plain. */
+  /** Of the events that were plain: full ones, and what is left over. */
+  readonly batches: readonly Batch[];
   readonly puts: readonly Puts[];
   readonly events: readonly AcceptedEvent[];
   readonly objects: readonly AcceptedObject[];
@@ -114,14 +116,14 @@ export function ingestRest(
   envelope: Envelope,
   context: Omit<IngestContext, "dirty">,
 ): Ingested | Refused | null {
-  const { total, puts, odd } = plain;
+  const { total, batches, puts, odd } = plain;
   const sent = odd.map(({ index, text }): [number, unknown] => [index, parseJson(text)]);
   const rest = ingestEvents(sent, total, null, envelope, { ...context, dirty: true });
   if (rest.kind === "refused") return rest;
   const plainIds = new Set(odd.length === 0 ? [] : plain.messageIds());
   if (rest.events.some(({ event }) => plainIds.has(event.messageId))) return null;
   const objects = [...plain.objects, ...rest.objects].toSorted((a, b) => a.index - b.index);
-  return { ...rest, puts, objects };
+  return { ...rest, batches, puts, objects };
 }
 
 const NO_ENVELOPE: Envelope = {
@@ -245,7 +247,7 @@ function ingestEvents(
     const object = objectOf(event, index);
     if (object !== null) objects.push(object);
   }
-  return { kind: "ingested", total, puts: [], events, objects, rejected };
+  return { kind: "ingested", total, batches: [], puts: [], events, objects, rejected };
 }
 
 /** identify upserts `users`, group upserts `accounts`. */
@@ -312,7 +314,7 @@ function ingestSet(body: unknown, context: IngestContext): Ingested | Refused {
       rejected.push({ index, messageId: messageIdOf(object), code, message, event: object });
     }
   }
-  return { kind: "ingested", total: sent.length, puts: [], events: [], objects, rejected };
+  return { kind: "ingested", total: sent.length, batches: [], puts: [], events: [], objects, rejected };
 }
 
 function checkObject(object: unknown): Reason | null {

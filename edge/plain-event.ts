@@ -48,6 +48,8 @@ export type PlainContext = {
   readonly receivedAt: string;
   readonly skewMaxMs: number;
   readonly eventsMax: number;
+  /** Where the items go. */
+  readonly table: string;
   readonly isBot: (userAgent: string) => boolean;
   /** Whether an event without a user agent of its own is a bot's. */
   readonly clientIsBot: boolean;
@@ -340,10 +342,9 @@ export class PlainReader {
 
   /** The field that says when the event was; null when none does, undefined when it is nothing to go by. */
   #original(): number | null | undefined {
-    for (const number of [ORIGINAL_TIMESTAMP, TIMESTAMP]) {
-      const kind = this.#kinds[number] as number;
-      if (kind > NULL) return kind === STRING ? number : undefined;
-    }
+    const number = (this.#kinds[ORIGINAL_TIMESTAMP] as number) > NULL ? ORIGINAL_TIMESTAMP : TIMESTAMP;
+    const kind = this.#kinds[number] as number;
+    if (kind > NULL) return kind === STRING ? number : undefined;
     return (this.#context.envelope.originalTimestamp ?? null) === null ? null : undefined;
   }
 

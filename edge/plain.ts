@@ -8,10 +8,11 @@
  * - Whatever is in doubt is not plain. An odd event is left to ingest.ts, alone; a batch that is not JSON, or not laid
  *   out as SDKs do, is left to it whole.
  */
-import { BATCH_MAX } from "./batch.ts";
+import { BATCH_MAX, BODY_END, bodyStart } from "./batch.ts";
+import type { Batch } from "./batch.ts";
 import type { AcceptedObject } from "./ingest.ts";
 import type { Puts } from "./items.ts";
-import { COMMA, peek, take } from "./json-copy.ts";
+import { COMMA, peek, take, write } from "./json-copy.ts";
 import { textOf } from "./open-batch.ts";
 import type { OpenBatch } from "./open-batch.ts";
 import { PlainReader } from "./plain-event.ts";
@@ -22,6 +23,8 @@ export type OddEvent = { readonly index: number; readonly text: string };
 export type PlainBatch = {
   /** How many events the batch holds. */
   readonly total: number;
+  /** Full ones, and what is left over. */
+  readonly batches: readonly Batch[];
   readonly puts: readonly Puts[];
   readonly objects: readonly AcceptedObject[];
   /** Of the plain events. */
@@ -34,33 +37,34 @@ export function readPlain(batch: OpenBatch, context: PlainContext): PlainBatch |
   const reader = new PlainReader(batch, context);
   if (!reader.canAdd) return null;
   const { copy } = reader;
-  const runs: { readonly end: number; readonly indexes: readonly number[] }[] = [];
+  const { table } = context;
+  const bodyHead = bodyStart(table);
+  const batches: Batch[] = [];
   const odd: OddEvent[] = [];
   let indexes: number[] = [];
   let total = 0;
   do {
     if (total === context.eventsMax) return null;
     peek(copy);
-    const [start, outStart] = [copy.at, copy.out];
-    if (indexes.length > 0) copy.target[copy.out++] = COMMA;
+    const { at, out } = copy;
+    if (indexes.length === 0) write(copy, bodyHead);
+    else copy.target[copy.out++] = COMMA;
     const read = reader.event(total);
     if (read === "broken") return null;
     if (read === "plain") indexes.push(total);
-    else copy.out = outStart;
-    if (read === "odd") odd.push({ index: total, text: textOf(batch, start, copy.at) });
+    else copy.out = out;
+    if (read === "odd") odd.push({ index: total, text: textOf(batch, at, copy.at) });
     if (indexes.length === BATCH_MAX) {
-      runs.push({ end: copy.out, indexes });
+      write(copy, BODY_END);
+      batches.push({ table, body: copy.target.slice(0, copy.out), indexes });
+      copy.out = 0;
       indexes = [];
     }
     total += 1;
   } while (take(copy, COMMA));
   peek(copy);
   if (copy.at < copy.end) return null;
-  if (indexes.length > 0) runs.push({ end: copy.out, indexes });
-  const written = copy.target.slice(0, copy.out);
-  const puts = runs.map((run, at) => ({
-    bytes: written.subarray(runs[at - 1]?.end ?? 0, run.end),
-    indexes: run.indexes,
-  }));
-  return { total, puts, objects: reader.objects, messageIds: () => reader.messageIds(), odd };
+  const rest = copy.target.slice(bodyHead.length, copy.out);
+  const puts = indexes.length === 0 ? [] : [{ bytes: rest, indexes }];
+  return { total, batches, puts, objects: reader.objects, messageIds: () => reader.messageIds(), odd };
 }

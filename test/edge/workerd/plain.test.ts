@@ -37,6 +37,7 @@ function plainOf(bytes: Uint8Array): { plain: PlainBatch; ingested: Ingested | R
     receivedAt: CONTEXT.receivedAt,
     skewMaxMs: CONTEXT.skewMaxMs,
     eventsMax: 2_500,
+    table: "varve",
     isBot,
     clientIsBot: false,
   });
@@ -62,7 +63,7 @@ function outcomeOf(result: Ingested | Refused): string {
   if (result.kind === "refused") return JSON.stringify(result);
   const putOf = eventPuts(STAMP);
   const puts = [...result.puts, ...result.events.map(({ event, body, index }) => putOf(event, body, index))];
-  const items = batchesOf("varve", puts)
+  const items = [...result.batches, ...batchesOf("varve", puts)]
     .flatMap(putsOf)
     .map(({ bytes, indexes }): [number, unknown] => {
       const { PutRequest } = JSON.parse(new TextDecoder().decode(bytes)) as { PutRequest: { Item: Item } };
