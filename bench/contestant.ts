@@ -57,7 +57,7 @@ const FLUSH_MS = 2_000;
 
 /** From GetRecords bodies to Parquet files on S3, committed to a changelog of its own each round. */
 function compactor(): Contestant {
-  const openStage = openStages();
+  const openStage = openStages(2 * contest.flushBytes);
   const streams = openStreams({ table: "bench", region: REGION, endpoint: contest.streams });
   return async (recordsMax, round) => {
     const store = openS3Store({

@@ -55,12 +55,13 @@ export type LaidQuery = {
 
 const LAID_SHARD = "shardId-00000000000000000001-00000001";
 const MEMORY_MAX_MB = 512;
+const SPARE_BYTES_MAX = 32 * 1024 ** 2;
 
 export const seq = (n: number): SequenceNumber => parseSequence(String(n)) ?? ("0" as SequenceNumber);
 
 export async function layDown(store: ObjectStore, startMs: number): Promise<Laid> {
   const dir = await mkdtemp(join(tmpdir(), "varve-laid-"));
-  const openStage = openStages();
+  const openStage = openStages(SPARE_BYTES_MAX);
   const { connection, close } = await openDuckDB({
     threads: 2,
     memoryMaxMB: MEMORY_MAX_MB,

@@ -57,7 +57,7 @@ type Run = (typeof RUNS)[number];
 
 async function simulate({ flushMs, spanMs, rowsASecond }: Run) {
   const store = openMemoryStore();
-  const openStage = openStages();
+  const openStage = openStages(2 ** 25);
   const startMs = windowStartMs(3, Date.now() - 2 * DAY_MS);
   let { next: snapshot } = planCreate("levels", { txnId: "0", nowMs: startMs });
   let [commits, sequence, flushed, files] = [1, 0, 0, 0];

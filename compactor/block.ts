@@ -19,6 +19,7 @@ export const LENGTH_BYTES = 4;
 /** UTF-8 takes at most so many bytes for one of JavaScript's 16 bits. */
 const UTF8_BYTES_MAX = 3;
 const FIRST_BYTES = 16 * 1024;
+const GROWTH = 1.25;
 const DIGIT_0 = 0x30;
 
 export type TextColumn = {
@@ -139,7 +140,7 @@ function endValue(column: TextColumn, index: number, bytes: number): void {
 function makeRoom(column: TextColumn, more: number): void {
   const { bytes, end } = column;
   if (end + more <= bytes.length) return;
-  column.bytes = Buffer.allocUnsafeSlow(Math.max(end + more, bytes.length * 2));
+  column.bytes = Buffer.allocUnsafeSlow(Math.max(end + more, Math.ceil(bytes.length * GROWTH)));
   column.view = new DataView(column.bytes.buffer);
   bytes.copy(column.bytes, 0, 0, end);
 }
@@ -163,6 +164,7 @@ export function copyRows(block: Block, changesOf: (index: number) => number, tar
       to.eventMs[copy] = block.eventMs[index] ?? Number.NaN;
       to.changes[copy] = changes;
       to.family[copy] = block.family[index] ?? 0;
+      to.keyAt[copy] = to.texts.key.end;
     }
     for (const name of TEXT_NAMES) {
       const column = block.texts[name];

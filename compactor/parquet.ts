@@ -1,6 +1,6 @@
 /**
  * Parquet files of one row group, as bytes: pages, column chunks, footer. Values are encoded where they lie; here
- * they get their levels and headers, and are compressed.
+ * they get their levels and headers, and are compressed into the file one after the other.
  * Source: https://github.com/apache/parquet-format, `Encodings.md` and `src/main/thrift/parquet.thrift`
  *
  * Laws
@@ -8,33 +8,42 @@
  *   `levelsBytesMax` free bytes before them.
  * - All but the first page of a chunk are data pages; the first may be its dictionary.
  */
-import type { ZstdOptions } from "node:zlib";
 import { constants, zstdCompressSync } from "node:zlib";
 import type { ThriftValue } from "./thrift.ts";
 import { binary, bool, i32, i64, list, struct, text, varint } from "./thrift.ts";
 
 export type ColumnType = "text" | "long" | "timestamp";
 export type Column = { readonly name: string; readonly type: ColumnType };
-
-export type Encoding = keyof typeof ENCODING;
 export type Codec = keyof typeof CODEC;
 
+/** As it is before it is compressed. */
 export type Page = {
-  readonly header: Uint8Array;
-  readonly body: Uint8Array;
-  /** Before it was compressed, header included. */
-  readonly plainBytes: number;
-  readonly encoding: Encoding;
+  /** Levels and values. */
+  readonly plain: Uint8Array;
+  /** Nulls included. */
+  readonly rows: number;
+  readonly encoding: "plain" | "indexes";
 };
 
-export type Chunk = {
-  readonly column: Column;
-  readonly codec: Codec;
-  readonly dictionary: Page | null;
-  readonly pages: readonly Page[];
+export type Dictionary = {
+  /** As PLAIN has them. */
+  readonly plain: Uint8Array;
+  readonly values: number;
+};
+
+export type ColumnBounds = {
   readonly nulls: number;
   /** As PLAIN has them, a text without its length. */
   readonly bounds: { readonly least: Uint8Array; readonly greatest: Uint8Array } | null;
+};
+
+/** A file as far as it has come. Its memory is used again for the next one. */
+export type ParquetOutput = {
+  bytes: Buffer;
+  end: number;
+  plainBytes: number;
+  readonly columns: Column[];
+  readonly chunks: ThriftValue[];
 };
 
 const TYPE = { text: 6, long: 2, timestamp: 2 } as const;
@@ -51,6 +60,9 @@ const TIMESTAMP_LOGICAL_TYPE = struct({ 8: struct({ 1: bool(true), 2: struct({ 2
 
 const LEVELS_LENGTH_BYTES = 4;
 const RUN_BYTES_MAX = 8;
+const GROWTH = 1.25;
+const COMPRESSED_TIMES = 6;
+const COMPRESSED_BYTES_MIN = 1024;
 
 /** Room for the definition levels of so many rows. */
 export const levelsBytesMax = (rows: number): number =>
@@ -79,51 +91,16 @@ export function putLevels(
   return start;
 }
 
-/** @param plain levels and values */
-export function dataPage(plain: Uint8Array, rows: number, encoding: Encoding, codec: Codec): Page {
-  const header = struct({
-    1: i32(rows),
-    2: i32(ENCODING[encoding]),
-    3: i32(ENCODING.levels),
-    4: i32(ENCODING.levels),
-  });
-  return page(plain, encoding, codec, (sizes) => ({ 1: i32(DATA_PAGE), ...sizes, 5: header }));
-}
-
-/** @param plain the values, as PLAIN has them */
-export function dictionaryPage(plain: Uint8Array, values: number, codec: Codec): Page {
-  const header = struct({ 1: i32(values), 2: i32(ENCODING.plain) });
-  return page(plain, "plain", codec, (sizes) => ({ 1: i32(DICTIONARY_PAGE), ...sizes, 7: header }));
-}
-
-function page(
-  plain: Uint8Array,
-  encoding: Encoding,
-  codec: Codec,
-  headerOf: (sizes: Record<number, ThriftValue>) => Record<number, ThriftValue>,
-): Page {
-  const body = codec === "zstd" ? compressed(plain) : plain;
-  const header = Uint8Array.from(
-    struct(headerOf({ 2: i32(plain.length), 3: i32(body.length) })).bytes,
-  );
-  return { header, body, plainBytes: header.length + plain.length, encoding };
-}
-
-/** At zstd's cheapest level. Told the sizes, it compresses in one go, into one buffer: half as dear as otherwise. */
+/**
+ * At zstd's cheapest level. What it gives comes in buffers of a size that most pages fill once: many small ones cost
+ * time, and V8 collects garbage for the sake of large ones.
+ */
 function compressed(plain: Uint8Array): Uint8Array {
-  const options: ZstdOptions & { readonly pledgedSrcSize: number } = {
-    chunkSize: compressedBytesMax(plain.length),
-    pledgedSrcSize: plain.length,
+  return zstdCompressSync(plain, {
+    chunkSize: Math.max(COMPRESSED_BYTES_MIN, Math.ceil(plain.length / COMPRESSED_TIMES)),
     params: { [constants.ZSTD_c_compressionLevel]: 1 },
-  };
-  const bytes = zstdCompressSync(plain, options);
-  // What zstd gives lies in a buffer of the size it might have come to.
-  return Uint8Array.from(bytes);
+  });
 }
-
-/** `ZSTD_COMPRESSBOUND`: https://github.com/facebook/zstd/blob/dev/lib/zstd.h */
-const compressedBytesMax = (bytes: number): number =>
-  bytes + (bytes >> 8) + Math.max(0, (128 * 1024 - bytes) >> 11) + 64;
 
 /**
  * Dictionary indexes as a page has them, without levels: one run when all are equal, and their bits otherwise.
@@ -152,46 +129,111 @@ export function indexBytes(indexes: Uint32Array, dictionarySize: number): Uint8A
   return bytes;
 }
 
-/** The whole file. Every chunk has `rows` rows. */
-export function encodeFile(chunks: readonly Chunk[], rows: number): Uint8Array {
-  const parts: Uint8Array[] = [MAGIC];
-  let offset = MAGIC.length;
-  const columns: ThriftValue[] = [];
-  for (const chunk of chunks) {
-    columns.push(struct({ 2: i64(0), 3: chunkMetaData(chunk, rows, offset) }));
-    for (const one of pagesOf(chunk)) {
-      parts.push(one.header, one.body);
-      offset += one.header.length + one.body.length;
-    }
-  }
-  const plainBytes = chunks.flatMap(pagesOf).reduce((sum, one) => sum + one.plainBytes, 0);
-  const footer = struct({
-    1: i32(1),
-    2: list([
-      struct({ 4: text("varve"), 5: i32(chunks.length) }),
-      ...chunks.map(({ column }) => schemaElement(column)),
-    ]),
-    3: i64(rows),
-    4: list([
-      struct({
-        1: list(columns),
-        2: i64(plainBytes),
-        3: i64(rows),
-        5: i64(MAGIC.length),
-        6: i64(offset - MAGIC.length),
-      }),
-    ]),
-    6: text("varve"),
-    // Bounds are by the type's own order: texts byte by byte.
-    7: list(chunks.map(() => struct({ 1: struct({}) }))),
-  }).bytes;
-  const length = new Uint8Array(4);
-  new DataView(length.buffer).setUint32(0, footer.length, true);
-  return Buffer.concat([...parts, Uint8Array.from(footer), length, MAGIC]);
+export const openOutput = (): ParquetOutput => ({
+  bytes: Buffer.allocUnsafeSlow(0),
+  end: 0,
+  plainBytes: 0,
+  columns: [],
+  chunks: [],
+});
+
+/** Begins a file; forgets the one before. */
+export function beginFile(output: ParquetOutput): void {
+  output.end = 0;
+  output.plainBytes = 0;
+  output.columns.length = 0;
+  output.chunks.length = 0;
+  append(output, MAGIC);
 }
 
-const pagesOf = ({ dictionary, pages }: Chunk): readonly Page[] =>
-  dictionary === null ? pages : [dictionary, ...pages];
+/** Adds the next column, all of it. */
+export function addColumn(
+  output: ParquetOutput,
+  column: Column,
+  codec: Codec,
+  { nulls, bounds }: ColumnBounds,
+  dictionary: Dictionary | null,
+  pages: Iterable<Page>,
+): void {
+  const start = output.end;
+  const before = output.plainBytes;
+  const encodings = new Set<keyof typeof ENCODING>(["levels"]);
+  if (dictionary !== null) {
+    const header = struct({ 1: i32(dictionary.values), 2: i32(ENCODING.plain) });
+    encodings.add("plain");
+    addPage(output, dictionary.plain, codec, DICTIONARY_PAGE, { 7: header });
+  }
+  const dataStart = output.end;
+  let rows = 0;
+  for (const page of pages) {
+    const header = struct({
+      1: i32(page.rows),
+      2: i32(ENCODING[page.encoding]),
+      3: i32(ENCODING.levels),
+      4: i32(ENCODING.levels),
+    });
+    encodings.add(page.encoding);
+    addPage(output, page.plain, codec, DATA_PAGE, { 5: header });
+    rows += page.rows;
+  }
+  const metaData = struct({
+    1: i32(TYPE[column.type]),
+    2: list([...encodings].map((encoding) => i32(ENCODING[encoding]))),
+    3: list([text(column.name)]),
+    4: i32(CODEC[codec]),
+    5: i64(rows),
+    6: i64(output.plainBytes - before),
+    7: i64(output.end - start),
+    9: i64(dataStart),
+    11: dictionary === null ? undefined : i64(start),
+    12: struct({
+      3: i64(nulls),
+      5: bounds === null ? undefined : binary(bounds.greatest),
+      6: bounds === null ? undefined : binary(bounds.least),
+    }),
+  });
+  output.columns.push(column);
+  output.chunks.push(struct({ 2: i64(0), 3: metaData }));
+}
+
+function addPage(
+  output: ParquetOutput,
+  plain: Uint8Array,
+  codec: Codec,
+  type: number,
+  headerOfType: Readonly<Record<number, ThriftValue>>,
+): void {
+  const body = codec === "zstd" ? compressed(plain) : plain;
+  const header = struct({ 1: i32(type), 2: i32(plain.length), 3: i32(body.length), ...headerOfType }).bytes;
+  append(output, header);
+  append(output, body);
+  output.plainBytes += header.length + plain.length;
+}
+
+/** The whole file, in memory of its own. Every column has `rows` rows. */
+export function endFile(output: ParquetOutput, rows: number): Uint8Array {
+  const { columns, chunks, plainBytes, end } = output;
+  const rowGroup = struct({
+    1: list(chunks),
+    2: i64(plainBytes),
+    3: i64(rows),
+    5: i64(MAGIC.length),
+    6: i64(end - MAGIC.length),
+  });
+  const footer = struct({
+    1: i32(1),
+    2: list([struct({ 4: text("varve"), 5: i32(columns.length) }), ...columns.map(schemaElement)]),
+    3: i64(rows),
+    4: list([rowGroup]),
+    6: text("varve"),
+    // Bounds are by the type's own order: texts byte by byte.
+    7: list(columns.map(() => struct({ 1: struct({}) }))),
+  }).bytes;
+  append(output, footer);
+  append(output, int32(footer.length));
+  append(output, MAGIC);
+  return Uint8Array.from(output.bytes.subarray(0, output.end));
+}
 
 const schemaElement = ({ name, type }: Column): ThriftValue =>
   struct({
@@ -202,25 +244,19 @@ const schemaElement = ({ name, type }: Column): ThriftValue =>
     10: type === "timestamp" ? TIMESTAMP_LOGICAL_TYPE : undefined,
   });
 
-function chunkMetaData(chunk: Chunk, rows: number, offset: number): ThriftValue {
-  const { column, codec, dictionary, nulls, bounds } = chunk;
-  const pages = pagesOf(chunk);
-  const encodings = new Set(["levels" as const, ...pages.map(({ encoding }) => encoding)]);
-  const dictionaryBytes = dictionary === null ? 0 : dictionary.header.length + dictionary.body.length;
-  return struct({
-    1: i32(TYPE[column.type]),
-    2: list([...encodings].map((encoding) => i32(ENCODING[encoding]))),
-    3: list([text(column.name)]),
-    4: i32(CODEC[codec]),
-    5: i64(rows),
-    6: i64(pages.reduce((sum, { plainBytes }) => sum + plainBytes, 0)),
-    7: i64(pages.reduce((sum, { header, body }) => sum + header.length + body.length, 0)),
-    9: i64(offset + dictionaryBytes),
-    11: dictionary === null ? undefined : i64(offset),
-    12: struct({
-      3: i64(nulls),
-      5: bounds === null ? undefined : binary(bounds.greatest),
-      6: bounds === null ? undefined : binary(bounds.least),
-    }),
-  });
+function int32(value: number): Uint8Array {
+  const bytes = new Uint8Array(4);
+  new DataView(bytes.buffer).setUint32(0, value, true);
+  return bytes;
+}
+
+function append(output: ParquetOutput, bytes: ArrayLike<number>): void {
+  const end = output.end + bytes.length;
+  if (end > output.bytes.length) {
+    const grown = Buffer.allocUnsafeSlow(Math.max(end, Math.ceil(output.bytes.length * GROWTH)));
+    output.bytes.copy(grown, 0, 0, output.end);
+    output.bytes = grown;
+  }
+  output.bytes.set(bytes, output.end);
+  output.end = end;
 }

@@ -1,34 +1,26 @@
 /**
- * One file of rows as it is made: blocks go in, and out come the Parquet file and what the log says of it, set checksum
- * included. The columns are those of PROTOCOL.md, "Rows".
+ * Blocks of rows to a file and what the log says of it. The columns are those of PROTOCOL.md, "Rows".
  *
  * Laws
- * - A block's texts make a page each; numbers and what families share make one page a file.
+ * - A block's texts make a page each; numbers, and what families share, make one page a file.
  * - The summary is what `summarize` reads out of the file.
  */
-import { createHash, hash } from "node:crypto";
-import { SEQUENCE_DIGITS_MAX } from "../shared/sequence.ts";
+import { createHash } from "node:crypto";
 import { setsumOf } from "../shared/setsum.ts";
 import type { Block, TextColumn, TextName } from "./block.ts";
-import { LENGTH_BYTES, TEXT_NAMES, VALUES_AT, hasText } from "./block.ts";
+import { LENGTH_BYTES, VALUES_AT, hasText } from "./block.ts";
+import { digestSum } from "./digest.ts";
 import type { Family } from "./families.ts";
-import type { Chunk, Codec, Column, Page } from "./parquet.ts";
-import { dataPage, dictionaryPage, encodeFile, indexBytes, levelsBytesMax, putLevels } from "./parquet.ts";
+import type { Codec, Column, ColumnBounds, Dictionary, Page, ParquetOutput } from "./parquet.ts";
+import { addColumn, beginFile, endFile, indexBytes, levelsBytesMax, openOutput, putLevels } from "./parquet.ts";
 import type { ColumnStats, ParquetFile } from "./summary.ts";
 import { STATS_COLUMNS, STATS_TEXT_MAX, statsJson } from "./summary.ts";
 
-export type RowFile = {
-  /** Takes all rows of a block, which may then be emptied. */
-  readonly take: (block: Block) => void;
-  readonly finish: () => ParquetFile;
-};
+type OfTexts = Column & { readonly of: "text"; readonly from: TextName };
+type OfFamilies = Column & { readonly of: "family"; readonly from: keyof Family };
+type OfNumbers = Column & { readonly of: "number"; readonly from: "changedMs" | "eventMs" | "changes" };
 
-type ColumnOf =
-  | (Column & { readonly of: "text"; readonly from: TextName })
-  | (Column & { readonly of: "family"; readonly from: keyof Family })
-  | (Column & { readonly of: "number"; readonly from: "changedMs" | "eventMs" | "changes" });
-
-const COLUMNS: readonly ColumnOf[] = [
+const COLUMNS: readonly (OfTexts | OfFamilies | OfNumbers)[] = [
   { name: "changed_at", type: "timestamp", of: "number", from: "changedMs" },
   { name: "changed_ms", type: "long", of: "number", from: "changedMs" },
   { name: "op", type: "text", of: "family", from: "op" },
@@ -47,109 +39,147 @@ const COLUMNS: readonly ColumnOf[] = [
   { name: "image", type: "text", of: "text", from: "image" },
 ];
 
-/** Dictionaries and indexes of less are hardly smaller compressed, and every reader is faster without. */
+/** Dictionaries and indexes of less are hardly smaller compressed. */
 const FAMILY_PLAIN_BYTES_MAX = 128 * 1024;
 const LONG_BYTES = 8;
 /** The years 1 to 9999: what every engine's timestamp holds. */
 const EVENT_MS_MIN = -62_135_596_800_000;
 const EVENT_MS_MAX = 253_402_300_799_999;
 
-/** @param rowsMax of all blocks together */
-export function openRowFile(families: readonly Family[], rowsMax: number): RowFile {
-  const family = new Uint32Array(rowsMax);
-  const numbers = new Map(
-    COLUMNS.flatMap((column) => (column.of === "number" ? [[column.name, openNumbers(rowsMax)]] : [])),
-  );
-  const texts = new Map(TEXT_NAMES.map((name) => [name, { pages: [] as Page[], nulls: 0 }]));
-  const digests = openDigests(families);
-  const ids = openBounds();
-  let [rows, changes, least, greatest] = [0, 0, Infinity, -Infinity];
+/** Memory for a file, used again for the next: V8 collects garbage for the sake of what is new. */
+export type Scratch = { readonly output: ParquetOutput; numbers: Uint8Array };
 
-  const chunkOf = (column: ColumnOf): Chunk => {
-    if (column.of === "number") return numberChunk(column, numbers.get(column.name), rows, [least, greatest]);
-    if (column.of === "family")
-      return familyChunk(column, families, family.subarray(0, rows), ({ [column.from]: value }) => value);
-    const { pages, nulls } = texts.get(column.from) ?? { pages: [], nulls: 0 };
-    const bounds = column.name === "id" ? boundsOf(ids.stats()) : null;
-    return { column, codec: "zstd", dictionary: null, pages, nulls, bounds };
-  };
-  const statsOf = (name: (typeof STATS_COLUMNS)[number]): ColumnStats => {
-    if (name === "id") return { ...ids.stats(), nulls: texts.get("id")?.nulls ?? 0 };
-    if (name === "changed_ms") return { least: String(least), greatest: String(greatest), nulls: 0 };
-    return familyStats(families, family.subarray(0, rows), ({ [name]: value }) => value);
-  };
+export const openScratch = (): Scratch => ({ output: openOutput(), numbers: new Uint8Array(0) });
 
+export function encodeRows(
+  blocks: readonly Block[],
+  families: readonly Family[],
+  scratch: Scratch,
+): ParquetFile {
+  const { output } = scratch;
+  const rows = blocks.reduce((sum, block) => sum + block.rows, 0);
+  const kin = kinOf(blocks, families);
+  const stats = new Map<string, ColumnStats>();
+  beginFile(output);
+  for (const column of COLUMNS) {
+    if (column.of === "text") {
+      const own = textStats(column, blocks, rows);
+      stats.set(column.name, own);
+      addColumn(output, column, "zstd", textBounds(own), null, textPages(column.from, blocks));
+    } else if (column.of === "number") {
+      const { page, values, least, greatest } = numberPage(column, blocks, rows, scratch);
+      const nulls = rows - values;
+      stats.set(column.name, { least: String(least), greatest: String(greatest), nulls });
+      addColumn(output, column, "zstd", numberBounds(column, least, greatest, nulls), null, [page]);
+    } else {
+      const own = kinStats(kin, column.from);
+      stats.set(column.name, own);
+      const { dictionary, page, codec } = familyPage(kin, column.from, blocks, rows);
+      addColumn(output, column, codec, textBounds(own), dictionary, [page]);
+    }
+  }
+  const bytes = endFile(output, rows);
   return {
-    take: (block) => {
-      family.set(block.family.subarray(0, block.rows), rows);
-      for (const column of COLUMNS) {
-        if (column.of !== "number") continue;
-        const into = numbers.get(column.name);
-        if (into !== undefined) addNumbers(into, column, block, rows);
-      }
-      for (const [name, text] of texts) {
-        text.pages.push(textPage(block.texts[name], block.rows));
-        text.nulls += block.rows - block.texts[name].values;
-      }
-      for (let index = 0; index < block.rows; index += 1) {
-        const changedMs = block.changedMs[index] ?? 0;
-        if (changedMs < least) least = changedMs;
-        if (changedMs > greatest) greatest = changedMs;
-        changes += block.changes[index] ?? 0;
-      }
-      digests.add(block);
-      ids.add(block.texts.id, block.rows);
-      rows += block.rows;
-    },
-    finish: () => {
-      const bytes = encodeFile(COLUMNS.map(chunkOf), rows);
-      return {
-        totals: { rows, sum: setsumOf(digests.sum()) },
-        changes,
-        stats: statsJson(rows, STATS_COLUMNS.map(statsOf)),
-        bytes,
-        sha256: createHash("sha256").update(bytes).digest("hex"),
-      };
-    },
+    totals: { rows, sum: setsumOf(digestSum(blocks, families)) },
+    changes: blocks.reduce((sum, block) => block.changes.subarray(0, block.rows).reduce(add, sum), 0),
+    stats: statsJson(
+      rows,
+      STATS_COLUMNS.map((name) => stats.get(name) ?? NO_STATS),
+    ),
+    bytes,
+    sha256: createHash("sha256").update(bytes).digest("hex"),
   };
 }
 
-function textPage({ bytes, end, present, values }: TextColumn, rows: number): Page {
-  const start = putLevels(bytes, VALUES_AT, rows, values, present);
-  return dataPage(bytes.subarray(start, end), rows, "plain", "zstd");
+const add = (sum: number, more: number): number => sum + more;
+const NO_STATS: ColumnStats = { least: null, greatest: null, nulls: 0 };
+
+function* textPages(name: TextName, blocks: readonly Block[]): Iterable<Page> {
+  for (const { texts, rows } of blocks) {
+    const { bytes, end, present, values } = texts[name];
+    const start = putLevels(bytes, VALUES_AT, rows, values, present);
+    yield { plain: bytes.subarray(start, end), rows, encoding: "plain" };
+  }
 }
 
-type Numbers = {
-  readonly bytes: Uint8Array;
-  readonly view: DataView;
-  readonly valuesAt: number;
-  readonly present: Uint8Array;
-  values: number;
+function textStats({ name, from }: OfTexts, blocks: readonly Block[], rows: number): ColumnStats {
+  const nulls = blocks.reduce((left, { texts }) => left - texts[from].values, rows);
+  if (!(STATS_COLUMNS as readonly string[]).includes(name)) return { ...NO_STATS, nulls };
+  const bounds: TextBounds = { least: null, greatest: null };
+  for (const block of blocks) widen(bounds, block.texts[from], block.rows);
+  return { least: bounds.least?.toString() ?? null, greatest: bounds.greatest?.toString() ?? null, nulls };
+}
+
+type TextBounds = { least: Buffer | null; greatest: Buffer | null };
+
+function widen(bounds: TextBounds, column: TextColumn, rows: number): void {
+  const { bytes, view } = column;
+  let at = VALUES_AT;
+  for (let index = 0; index < rows; index += 1) {
+    if (!hasText(column, index)) continue;
+    const start = at + LENGTH_BYTES;
+    at = start + view.getUint32(at, true);
+    const { least, greatest } = bounds;
+    if (least === null || compare(bytes, start, at, least) < 0)
+      bounds.least = Buffer.from(bytes.subarray(start, at));
+    if (greatest === null || compare(bytes, start, at, greatest) > 0)
+      bounds.greatest = Buffer.from(bytes.subarray(start, at));
+  }
+}
+
+/** By the order of the bytes. Most texts differ early: a loop is faster than a call. */
+function compare(bytes: Uint8Array, start: number, end: number, other: Uint8Array): number {
+  const length = Math.min(end - start, other.length);
+  for (let at = 0; at < length; at += 1) {
+    const difference = (bytes[start + at] ?? 0) - (other[at] ?? 0);
+    if (difference !== 0) return difference;
+  }
+  return end - start - other.length;
+}
+
+function textBounds({ least, greatest, nulls }: ColumnStats): ColumnBounds {
+  if (least === null || greatest === null) return { nulls, bounds: null };
+  if (least.length > STATS_TEXT_MAX || greatest.length > STATS_TEXT_MAX) return { nulls, bounds: null };
+  return { nulls, bounds: { least: Buffer.from(least), greatest: Buffer.from(greatest) } };
+}
+
+type NumberPage = {
+  readonly page: Page;
+  readonly values: number;
+  readonly least: number;
+  readonly greatest: number;
 };
 
-function openNumbers(rowsMax: number): Numbers {
-  const valuesAt = levelsBytesMax(rowsMax);
-  const bytes = new Uint8Array(valuesAt + LONG_BYTES * rowsMax);
-  const present = new Uint8Array(Math.ceil(rowsMax / 8));
-  return { bytes, view: new DataView(bytes.buffer), valuesAt, present, values: 0 };
-}
-
-function addNumbers(into: Numbers, { type, from }: ColumnOf & { of: "number" }, block: Block, rows: number): void {
-  const { view, valuesAt, present } = into;
-  const source = block[from];
-  let { values } = into;
-  for (let index = 0; index < block.rows; index += 1) {
-    const value = source[index] ?? 0;
-    // NaN, for none, is in no range either.
-    if (from === "eventMs" && !isTime(value)) continue;
-    const at = valuesAt + LONG_BYTES * values;
-    if (type === "timestamp") putMicroseconds(view, at, value);
-    else putLong(view, at, value);
-    const row = rows + index;
-    present[row >> 3] = (present[row >> 3] ?? 0) | (1 << (row & 7));
-    values += 1;
+function numberPage(
+  { type, from }: OfNumbers,
+  blocks: readonly Block[],
+  rows: number,
+  scratch: Scratch,
+): NumberPage {
+  const valuesAt = levelsBytesMax(rows);
+  const bytesMax = valuesAt + LONG_BYTES * rows;
+  if (scratch.numbers.length < bytesMax) scratch.numbers = new Uint8Array(bytesMax);
+  const bytes = scratch.numbers;
+  const view = new DataView(bytes.buffer);
+  const put = type === "timestamp" ? putMicroseconds : putLong;
+  const present = new Uint8Array(Math.ceil(rows / 8));
+  let [row, values, least, greatest] = [0, 0, Infinity, -Infinity];
+  for (const block of blocks) {
+    const numbers = block[from];
+    for (let index = 0; index < block.rows; index += 1, row += 1) {
+      const value = numbers[index] ?? Number.NaN;
+      // NaN, for none, is no time either.
+      if (from === "eventMs" && !isTime(value)) continue;
+      put(view, valuesAt + LONG_BYTES * values, value);
+      present[row >> 3] = (present[row >> 3] ?? 0) | (1 << (row & 7));
+      values += 1;
+      if (value < least) least = value;
+      if (value > greatest) greatest = value;
+    }
   }
-  into.values = values;
+  const start = putLevels(bytes, valuesAt, rows, values, present);
+  const plain = bytes.subarray(start, valuesAt + LONG_BYTES * values);
+  return { page: { plain, rows, encoding: "plain" }, values, least, greatest };
 }
 
 const isTime = (ms: number): boolean => Number.isInteger(ms) && ms >= EVENT_MS_MIN && ms <= EVENT_MS_MAX;
@@ -167,95 +197,77 @@ function putMicroseconds(view: DataView, at: number, ms: number): void {
   view.setInt32(at + 4, upper * 1000 + Math.floor(lower / 2 ** 32), true);
 }
 
-function numberChunk(
-  column: ColumnOf & { of: "number" },
-  numbers: Numbers | undefined,
-  rows: number,
-  changedMs: readonly [number, number],
-): Chunk {
-  if (numbers === undefined) throw new Error(`${column.name} has no numbers`);
-  const { bytes, valuesAt, present, values } = numbers;
-  const start = putLevels(bytes, valuesAt, rows, values, present);
-  const plain = bytes.subarray(start, valuesAt + LONG_BYTES * values);
-  const bound = (ms: number): Uint8Array => {
+function numberBounds({ type }: OfNumbers, least: number, greatest: number, nulls: number): ColumnBounds {
+  const bound = (value: number): Uint8Array => {
     const view = new DataView(new ArrayBuffer(LONG_BYTES));
-    if (column.type === "timestamp") putMicroseconds(view, 0, ms);
-    else putLong(view, 0, ms);
+    if (type === "timestamp") putMicroseconds(view, 0, value);
+    else putLong(view, 0, value);
     return new Uint8Array(view.buffer);
   };
-  const bounds =
-    column.from === "changedMs" ? { least: bound(changedMs[0]), greatest: bound(changedMs[1]) } : null;
-  const pages = [dataPage(plain, rows, "plain", "zstd")];
-  return { column, codec: "zstd", dictionary: null, pages, nulls: rows - values, bounds };
+  return { nulls, bounds: least > greatest ? null : { least: bound(least), greatest: bound(greatest) } };
 }
 
-type TextOf = (family: Family) => string | null;
+/** A family that has rows. */
+type Kin = { readonly family: Family; readonly number: number; readonly rows: number };
 
-function familyChunk(column: Column, families: readonly Family[], family: Uint32Array, textOf: TextOf): Chunk {
-  const rows = family.length;
-  const { indexOf, texts } = dictionaryOf(families, family, textOf);
-  const indexes = new Uint32Array(rows);
-  const present = new Uint8Array(Math.ceil(rows / 8));
-  let values = 0;
-  for (let row = 0; row < rows; row += 1) {
-    const index = indexOf[family[row] ?? 0] ?? -1;
-    if (index < 0) continue;
-    indexes[values++] = index;
-    present[row >> 3] = (present[row >> 3] ?? 0) | (1 << (row & 7));
+function kinOf(blocks: readonly Block[], families: readonly Family[]): Kin[] {
+  const rowsOf = new Uint32Array(families.length);
+  for (const block of blocks) {
+    for (let index = 0; index < block.rows; index += 1) {
+      const number = block.family[index] ?? 0;
+      rowsOf[number] = (rowsOf[number] ?? 0) + 1;
+    }
   }
-  const levels = new Uint8Array(levelsBytesMax(rows));
-  const start = putLevels(levels, levels.length, rows, values, present);
-  const nulls = rows - values;
-  const bounds = boundsOf(familyStats(families, family, textOf));
-  if (values === 0) {
-    const pages = [dataPage(levels.subarray(start), rows, "plain", "none")];
-    return { column, codec: "none", dictionary: null, pages, nulls, bounds };
-  }
-  const dictionary = Buffer.concat(texts.flatMap(plainText));
-  const body = Buffer.concat([levels.subarray(start), indexBytes(indexes.subarray(0, values), texts.length)]);
-  const codec: Codec = dictionary.length + body.length > FAMILY_PLAIN_BYTES_MAX ? "zstd" : "none";
-  return {
-    column,
-    codec,
-    dictionary: dictionaryPage(dictionary, texts.length, codec),
-    pages: [dataPage(body, rows, "indexes", codec)],
-    nulls,
-    bounds,
-  };
+  return families.flatMap((family, number) => {
+    const rows = rowsOf[number] ?? 0;
+    return rows === 0 ? [] : [{ family, number, rows }];
+  });
 }
 
-/** `indexOf` a family; -1 where its text is null. Only of families that have rows. */
-function dictionaryOf(
-  families: readonly Family[],
-  family: Uint32Array,
-  textOf: TextOf,
-): { readonly indexOf: Int32Array; readonly texts: readonly string[] } {
-  const indexOf = new Int32Array(families.length).fill(-1);
-  const indexes = new Map<string, number>();
-  for (const number of membersOf(families, family)) {
-    const text = textOf(families[number] as Family);
-    if (text === null) continue;
-    const index = indexes.get(text) ?? indexes.size;
-    indexes.set(text, index);
-    indexOf[number] = index;
-  }
-  return { indexOf, texts: [...indexes.keys()] };
-}
-
-/** The families that have rows. */
-function membersOf(families: readonly Family[], family: Uint32Array): number[] {
-  const isIn = new Uint8Array(families.length);
-  for (const number of family) isIn[number] = 1;
-  return [...isIn.keys()].filter((number) => isIn[number] === 1);
-}
-
-function familyStats(families: readonly Family[], family: Uint32Array, textOf: TextOf): ColumnStats {
-  const isNull = families.map((one) => (textOf(one) === null ? 1 : 0));
-  let nulls = 0;
-  for (const number of family) nulls += isNull[number] ?? 0;
-  const { texts } = dictionaryOf(families, family, textOf);
-  const sorted = texts.map((text) => Buffer.from(text)).toSorted(Buffer.compare);
+function kinStats(kin: readonly Kin[], from: keyof Family): ColumnStats {
+  const nulls = kin.reduce((sum, { family, rows }) => (family[from] === null ? sum + rows : sum), 0);
+  const texts = new Set(kin.flatMap(({ family }) => family[from] ?? []));
+  const sorted = Array.from(texts, (text) => Buffer.from(text)).toSorted(Buffer.compare);
   return { least: sorted[0]?.toString() ?? null, greatest: sorted.at(-1)?.toString() ?? null, nulls };
+}
+
+type FamilyPage = { readonly dictionary: Dictionary | null; readonly page: Page; readonly codec: Codec };
+
+function familyPage(
+  kin: readonly Kin[],
+  from: keyof Family,
+  blocks: readonly Block[],
+  rows: number,
+): FamilyPage {
+  const indexes = new Map<string | null, number>();
+  for (const { family } of kin)
+    if (family[from] !== null && !indexes.has(family[from])) indexes.set(family[from], indexes.size);
+  const indexOf = new Int32Array((kin.at(-1)?.number ?? 0) + 1);
+  for (const { family, number } of kin) indexOf[number] = indexes.get(family[from]) ?? -1;
+
+  const values = new Uint32Array(rows);
+  const present = new Uint8Array(Math.ceil(rows / 8));
+  let [row, count] = [0, 0];
+  for (const block of blocks) {
+    for (let at = 0; at < block.rows; at += 1, row += 1) {
+      const index = indexOf[block.family[at] ?? 0] ?? -1;
+      if (index < 0) continue;
+      values[count++] = index;
+      present[row >> 3] = (present[row >> 3] ?? 0) | (1 << (row & 7));
+    }
+  }
+  const space = new Uint8Array(levelsBytesMax(rows));
+  const levels = space.subarray(putLevels(space, space.length, rows, count, present));
+  // Not every reader takes a dictionary without values.
+  if (count === 0)
+    return { dictionary: null, page: { plain: levels, rows, encoding: "plain" }, codec: "none" };
+  const texts = Buffer.concat([...indexes.keys()].flatMap((text) => plainText(text ?? "")));
+  const plain = Buffer.concat([levels, indexBytes(values.subarray(0, count), indexes.size)]);
+  return {
+    dictionary: { plain: texts, values: indexes.size },
+    page: { plain, rows, encoding: "indexes" },
+    codec: texts.length + plain.length > FAMILY_PLAIN_BYTES_MAX ? "zstd" : "none",
+  };
 }
 
 function plainText(text: string): Uint8Array[] {
@@ -263,103 +275,4 @@ function plainText(text: string): Uint8Array[] {
   const length = Buffer.alloc(LENGTH_BYTES);
   length.writeUInt32LE(bytes.length);
   return [length, bytes];
-}
-
-function boundsOf({ least, greatest }: Omit<ColumnStats, "nulls">): Chunk["bounds"] {
-  if (least === null || greatest === null) return null;
-  if (least.length > STATS_TEXT_MAX || greatest.length > STATS_TEXT_MAX) return null;
-  return { least: Buffer.from(least), greatest: Buffer.from(greatest) };
-}
-
-/** The least and the greatest text of a column. */
-function openBounds() {
-  let least: Buffer | null = null;
-  let greatest: Buffer | null = null;
-  return {
-    add: (column: TextColumn, rows: number): void => {
-      const { bytes, view } = column;
-      let at = VALUES_AT;
-      for (let index = 0; index < rows; index += 1) {
-        if (!hasText(column, index)) continue;
-        const start = at + LENGTH_BYTES;
-        at = start + view.getUint32(at, true);
-        if (least === null || compare(bytes, start, at, least) < 0) least = Buffer.from(bytes.subarray(start, at));
-        if (greatest === null || compare(bytes, start, at, greatest) > 0)
-          greatest = Buffer.from(bytes.subarray(start, at));
-      }
-    },
-    stats: () => ({ least: least?.toString() ?? null, greatest: greatest?.toString() ?? null }),
-  };
-}
-
-function compare(bytes: Uint8Array, start: number, end: number, other: Uint8Array): number {
-  const length = Math.min(end - start, other.length);
-  for (let at = 0; at < length; at += 1) {
-    const difference = (bytes[start + at] ?? 0) - (other[at] ?? 0);
-    if (difference !== 0) return difference;
-  }
-  return end - start - other.length;
-}
-
-const SEPARATOR = 0x7c;
-const MESSAGE_FIRST_BYTES = 4096;
-const WORDS = 4;
-const SEQUENCE_BYTES = LENGTH_BYTES + SEQUENCE_DIGITS_MAX;
-
-/** The set checksum's sum, see shared/setsum.ts. */
-function openDigests(families: readonly Family[]) {
-  let message = Buffer.allocUnsafeSlow(MESSAGE_FIRST_BYTES);
-  /** Of each 32 bits their sum: doubles hold that of a block. */
-  const words = new Float64Array(WORDS);
-  let sum = 0n;
-  let [shard, shardEnd] = ["", 0];
-
-  const begin = (of: string): void => {
-    shard = of;
-    shardEnd = message.write(`${of}|`);
-  };
-  const addMessage = (bytes: number): void => {
-    const digest = hash("md5", message.subarray(0, bytes), "binary");
-    for (let word = 0; word < WORDS; word += 1)
-      words[word] = (words[word] ?? 0) + wordAt(digest, 4 * word);
-  };
-
-  return {
-    add: (block: Block): void => {
-      const { key, seq } = block.texts;
-      let keyAt = VALUES_AT;
-      for (let index = 0; index < block.rows; index += 1) {
-        const { shard: of, op } = families[block.family[index] ?? 0] as Family;
-        const keyEnd = keyAt + LENGTH_BYTES + key.view.getUint32(keyAt, true);
-        if (message.length < of.length * 3 + keyEnd - keyAt + MESSAGE_FIRST_BYTES / 2) {
-          message = Buffer.allocUnsafeSlow(2 * message.length + of.length * 3 + keyEnd - keyAt);
-          begin(of);
-        }
-        if (of !== shard || shardEnd === 0) begin(of);
-        const seqAt = VALUES_AT + SEQUENCE_BYTES * index + LENGTH_BYTES;
-        let end = copyBytes(seq.bytes, seqAt, seqAt + SEQUENCE_DIGITS_MAX, message, shardEnd);
-        message[end++] = SEPARATOR;
-        for (let at = 0; at < op.length; at += 1) message[end++] = op.charCodeAt(at);
-        message[end++] = SEPARATOR;
-        addMessage(copyBytes(key.bytes, keyAt + LENGTH_BYTES, keyEnd, message, end));
-        keyAt = keyEnd;
-      }
-      words.forEach((word, index) => (sum += BigInt(word) << BigInt(32 * index)));
-      words.fill(0);
-    },
-    sum: () => sum,
-  };
-}
-
-const wordAt = (latin1: string, at: number): number =>
-  (latin1.charCodeAt(at) |
-    (latin1.charCodeAt(at + 1) << 8) |
-    (latin1.charCodeAt(at + 2) << 16) |
-    (latin1.charCodeAt(at + 3) << 24)) >>>
-  0;
-
-/** For so few bytes a loop is faster than a call. Gives where they end. */
-function copyBytes(from: Uint8Array, start: number, end: number, to: Uint8Array, at: number): number {
-  for (let index = start; index < end; index += 1) to[at + index - start] = from[index] ?? 0;
-  return at + end - start;
 }

@@ -6,13 +6,13 @@
  * - Of each key a file has the row that was added last, for the changes of all of the key's rows in the window.
  * - A flush stands for the minutes until its window is merged: its rows are not sorted.
  */
-import { setImmediate as nextTurn } from "node:timers/promises";
 import type { Row } from "../shared/row.ts";
 import type { Block } from "./block.ts";
 import { BLOCK_ROWS, LENGTH_BYTES, addRow, blockBytes, copyRows, emptyBlock, isFull, openBlock } from "./block.ts";
 import { openFamilies } from "./families.ts";
 import { NO_ROW, areEqual, keyHash, openLatest } from "./latest.ts";
-import { openRowFile } from "./row-file.ts";
+import type { Scratch } from "./row-file.ts";
+import { encodeRows, openScratch } from "./row-file.ts";
 import type { ParquetFile } from "./summary.ts";
 
 export type Stage = {
@@ -26,14 +26,14 @@ export type Stage = {
 
 export type OpenStage = () => Stage;
 
-/** What is kept of closed stages for the next. */
-const SPARE_BYTES_MAX = 32 * 1024 ** 2;
-
-export function openStages(): OpenStage {
+/** @param spareBytesMax what may be kept of closed stages for the next ones: new memory would make V8 collect garbage. */
+export function openStages(spareBytesMax: number): OpenStage {
   const spare: Block[] = [];
   let spareBytes = 0;
+  const scratch = openScratch();
   return () =>
     openStage({
+      scratch,
       take: () => {
         const block = spare.pop();
         if (block === undefined) return openBlock();
@@ -43,16 +43,21 @@ export function openStages(): OpenStage {
       give: (block) => {
         emptyBlock(block);
         const bytes = blockBytes(block);
-        if (spareBytes + bytes > SPARE_BYTES_MAX) return;
+        if (spareBytes + bytes > spareBytesMax) return;
         spareBytes += bytes;
         spare.push(block);
       },
     });
 }
 
-type Blocks = { readonly take: () => Block; readonly give: (block: Block) => void };
+type Memory = {
+  readonly take: () => Block;
+  readonly give: (block: Block) => void;
+  /** One file is encoded at a time, at one go. */
+  readonly scratch: Scratch;
+};
 
-function openStage(memory: Blocks): Stage {
+function openStage(memory: Memory): Stage {
   const blocks: Block[] = [];
   const families = openFamilies();
   let repeats = false;
@@ -79,29 +84,24 @@ function openStage(memory: Blocks): Stage {
     },
 
     write: async (startMs, endMs) => {
-      const changes = repeats ? changesOfLast(blocks, startMs, endMs) : null;
-      const file = openRowFile(
-        families.all,
-        blocks.reduce((rows, block) => rows + block.rows, 0),
-      );
-      let packed = memory.take();
+      const standing = standingRows(blocks, startMs, endMs, repeats);
+      const whole: Block[] = [];
+      const packed: Block[] = [];
       const target = (): Block => {
-        if (isFull(packed)) {
-          file.take(packed);
-          emptyBlock(packed);
-        }
-        return packed;
+        const last = packed.at(-1);
+        if (last !== undefined && !isFull(last)) return last;
+        const next = memory.take();
+        packed.push(next);
+        return next;
       };
       for (const [number, block] of blocks.entries()) {
-        const standing = changes?.[number] ?? changesWithin(block, startMs, endMs);
-        if (isWhole(block, standing)) file.take(block);
-        else copyRows(block, (index) => standing[index] ?? 0, target);
-        // Answers arrive meanwhile.
-        await nextTurn();
+        const changes = standing[number] as Float64Array;
+        if (isWhole(block, changes)) whole.push(block);
+        else copyRows(block, (index) => changes[index] ?? 0, target);
       }
-      if (packed.rows > 0) file.take(packed);
-      memory.give(packed);
-      return file.finish();
+      const file = encodeRows([...whole, ...packed], families.all, memory.scratch);
+      for (const block of packed) memory.give(block);
+      return file;
     },
 
     close: () => {
@@ -111,24 +111,23 @@ function openStage(memory: Blocks): Stage {
   };
 }
 
-/** What each row of a block stands for in a window's file; 0: it is not in it. */
-function changesWithin({ rows, changedMs, changes }: Block, startMs: number, endMs: number): Float64Array {
-  const standing = changes.slice(0, rows);
-  for (let index = 0; index < rows; index += 1) {
-    const ms = changedMs[index] ?? 0;
-    if (ms < startMs || ms >= endMs) standing[index] = 0;
-  }
-  return standing;
-}
-
-/** The same, where some keys have several rows: by block, the last row of each key has the changes of those before it. */
-function changesOfLast(blocks: readonly Block[], startMs: number, endMs: number): Float64Array[] {
+/**
+ * By block, the changes that each row stands for in a window's file; 0: it is not in it.
+ * @param repeats whether some key has several rows: the last of them then stands for those before it
+ */
+function standingRows(
+  blocks: readonly Block[],
+  startMs: number,
+  endMs: number,
+  repeats: boolean,
+): Float64Array[] {
   const standing = blocks.map((block) => changesWithin(block, startMs, endMs));
-  for (const [number, block] of [...blocks.entries()].toReversed()) {
-    const own = standing[number] as Float64Array;
+  if (!repeats) return standing;
+  for (let number = blocks.length - 1; number >= 0; number -= 1) {
+    const [block, own] = [blocks[number] as Block, standing[number] as Float64Array];
     for (let index = block.rows - 1; index >= 0; index -= 1) {
       let total = own[index] ?? 0;
-      // Not in the window, or a later row stands for it, and for all before it.
+      // It is not in the window, or a later row stands for it and all before it.
       if (total === 0) continue;
       for (let row = block.older[index] ?? NO_ROW; row !== NO_ROW; ) {
         const [of, at] = [Math.floor(row / BLOCK_ROWS), row % BLOCK_ROWS];
@@ -139,6 +138,15 @@ function changesOfLast(blocks: readonly Block[], startMs: number, endMs: number)
       }
       own[index] = total;
     }
+  }
+  return standing;
+}
+
+function changesWithin({ rows, changedMs, changes }: Block, startMs: number, endMs: number): Float64Array {
+  const standing = changes.slice(0, rows);
+  for (let index = 0; index < rows; index += 1) {
+    const ms = changedMs[index] ?? 0;
+    if (ms < startMs || ms >= endMs) standing[index] = 0;
   }
   return standing;
 }

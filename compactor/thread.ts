@@ -54,15 +54,16 @@ export async function openLocalLane(
 ): Promise<OpenedLane> {
   const store = openS3Store(s3ConfigOf(config));
   const { minMs, maxMs } = pollDelays(config);
+  const flushBytes = Math.ceil(config.VARVE_FLUSH_BYTES / lanes);
   const lane = await openLane({
     store: countedStore(store, metrics),
     streams: countedStreams(openStreams(streamsConfigOf(config)), metrics),
-    openStage: openStages(),
+    openStage: openStages(flushBytes),
     clock: systemClock,
     log,
     patience,
     flushMs: config.VARVE_FLUSH,
-    flushBytes: Math.ceil(config.VARVE_FLUSH_BYTES / lanes),
+    flushBytes,
     answersMax: Math.max(ANSWERS_MIN, Math.ceil(ANSWERS_MAX / lanes)),
     pollMinMs: minMs,
     pollMaxMs: maxMs,

@@ -21,7 +21,7 @@ import { setsumOfRows } from "../fakes/parquet.ts";
 
 const WINDOW_MS = LEVEL_MS[0];
 
-const openStage = openStages();
+const openStage = openStages(2**25);
 let duckdb: DuckDB;
 let dir: string;
 beforeAll(async () => {
