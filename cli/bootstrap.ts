@@ -23,7 +23,7 @@ export async function bootstrapCommand(
     const result = await bootstrap(
       {
         store,
-        openStage: openStages(2**25),
+        openStage: openStages(2 ** 25),
         segments,
         clock: systemClock,
         keyNames: table.keyNames,

@@ -88,7 +88,6 @@ export function areEqual(
   otherAt: number,
   length: number,
 ): boolean {
-  for (let at = length - 1; at >= 0; at -= 1)
-    if (one[oneAt + at] !== other[otherAt + at]) return false;
+  for (let at = length - 1; at >= 0; at -= 1) if (one[oneAt + at] !== other[otherAt + at]) return false;
   return true;
 }

@@ -80,9 +80,7 @@ export function putLevels(
   present: Uint8Array,
 ): number {
   const constant = values === rows || values === 0;
-  const run = constant
-    ? [...varint(rows * 2), values === 0 ? 0 : 1]
-    : varint(Math.ceil(rows / 8) * 2 + 1);
+  const run = constant ? [...varint(rows * 2), values === 0 ? 0 : 1] : varint(Math.ceil(rows / 8) * 2 + 1);
   const bits = constant ? 0 : Math.ceil(rows / 8);
   const start = end - bits - run.length - LEVELS_LENGTH_BYTES;
   new DataView(bytes.buffer, bytes.byteOffset).setUint32(start, run.length + bits, true);

@@ -12,7 +12,15 @@ import { LENGTH_BYTES, VALUES_AT, hasText } from "./block.ts";
 import { digestSum } from "./digest.ts";
 import type { Family } from "./families.ts";
 import type { Codec, Column, ColumnBounds, Dictionary, Page, ParquetOutput } from "./parquet.ts";
-import { addColumn, beginFile, endFile, indexBytes, levelsBytesMax, openOutput, putLevels } from "./parquet.ts";
+import {
+  addColumn,
+  beginFile,
+  endFile,
+  indexBytes,
+  levelsBytesMax,
+  openOutput,
+  putLevels,
+} from "./parquet.ts";
 import type { ColumnStats, ParquetFile } from "./summary.ts";
 import { STATS_COLUMNS, STATS_TEXT_MAX, statsJson } from "./summary.ts";
 

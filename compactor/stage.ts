@@ -8,7 +8,16 @@
  */
 import type { Row } from "../shared/row.ts";
 import type { Block } from "./block.ts";
-import { BLOCK_ROWS, LENGTH_BYTES, addRow, blockBytes, copyRows, emptyBlock, isFull, openBlock } from "./block.ts";
+import {
+  BLOCK_ROWS,
+  LENGTH_BYTES,
+  addRow,
+  blockBytes,
+  copyRows,
+  emptyBlock,
+  isFull,
+  openBlock,
+} from "./block.ts";
 import { openFamilies } from "./families.ts";
 import { NO_ROW, areEqual, keyHash, openLatest } from "./latest.ts";
 import type { Scratch } from "./row-file.ts";
@@ -129,7 +138,7 @@ function standingRows(
       let total = own[index] ?? 0;
       // It is not in the window, or a later row stands for it and all before it.
       if (total === 0) continue;
-      for (let row = block.older[index] ?? NO_ROW; row !== NO_ROW; ) {
+      for (let row = block.older[index] ?? NO_ROW; row !== NO_ROW;) {
         const [of, at] = [Math.floor(row / BLOCK_ROWS), row % BLOCK_ROWS];
         const others = standing[of] as Float64Array;
         total += others[at] ?? 0;

@@ -21,7 +21,7 @@ import { setsumOfRows } from "../fakes/parquet.ts";
 
 const WINDOW_MS = LEVEL_MS[0];
 
-const openStage = openStages(2**25);
+const openStage = openStages(2 ** 25);
 let duckdb: DuckDB;
 let dir: string;
 beforeAll(async () => {
@@ -229,13 +229,17 @@ test("the footer's bounds let readers pass over the file", async () => {
     `SELECT path_in_schema, stats_min_value, stats_max_value, stats_null_count::INTEGER
      FROM parquet_metadata(${relation.slice("read_parquet(".length, -1)})`,
   );
-  expect(bounds.filter(([name]) => ["changed_ms", "id", "source", "event"].includes(name as string))).toEqual([
-    ["changed_ms", String(T0 + 1), String(T0 + 7), 0],
-    ["source", "shop", "shop", 1],
-    ["id", "a", "b", 0],
-    ["event", null, null, 2],
-  ]);
-  expect(await query(`SELECT key FROM ${relation} WHERE changed_ms > ${T0 + 1} AND id = 'b'`)).toHaveLength(1);
+  expect(bounds.filter(([name]) => ["changed_ms", "id", "source", "event"].includes(name as string))).toEqual(
+    [
+      ["changed_ms", String(T0 + 1), String(T0 + 7), 0],
+      ["source", "shop", "shop", 1],
+      ["id", "a", "b", 0],
+      ["event", null, null, 2],
+    ],
+  );
+  expect(await query(`SELECT key FROM ${relation} WHERE changed_ms > ${T0 + 1} AND id = 'b'`)).toHaveLength(
+    1,
+  );
   expect(await query(`SELECT key FROM ${relation} WHERE changed_ms > ${T0 + 7}`)).toEqual([]);
 });
 

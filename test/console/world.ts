@@ -46,7 +46,7 @@ export async function layWorld(store: ObjectStore): Promise<Snapshot> {
   const random = randomOf(7);
   const log = await openLog(store, windowStartMs(3, NOW) - DAYS * DAY_MS + 9 * HOUR_MS);
   const shards = openShards(log);
-  const openStage = openStages(2**25);
+  const openStage = openStages(2 ** 25);
   await layPast(log, shards, random);
   for (let ms = windowStartMs(1, NOW - FLUSHES_FROM_MS) + 2 * FLUSH_MS; ms <= NOW - 3_000; ms += FLUSH_MS) {
     const file =
