@@ -8,6 +8,8 @@
  */
 import type { Row } from "../shared/row.ts";
 import { SEQUENCE_DIGITS_MAX } from "../shared/sequence.ts";
+import type { Memory } from "./memory.ts";
+import { newMemory } from "./memory.ts";
 import { levelsBytesMax } from "./parquet.ts";
 
 export const BLOCK_ROWS = 2048;
@@ -19,12 +21,15 @@ export const LENGTH_BYTES = 4;
 /** UTF-8 takes at most so many bytes for one of JavaScript's 16 bits. */
 const UTF8_BYTES_MAX = 3;
 const FIRST_BYTES = 16 * 1024;
-const GROWTH = 1.25;
+const GROWTH = 1.5;
+const MARGIN = 1.1;
 const DIGIT_0 = 0x30;
 
 export type TextColumn = {
-  bytes: Buffer<ArrayBuffer>;
+  bytes: Memory;
   view: DataView;
+  /** Where a row's value begins, its length included. */
+  readonly starts: Uint32Array;
   /** Where the next value begins. */
   end: number;
   /** A bit a row, the lowest first: whether it has a value. */
@@ -43,12 +48,13 @@ export type Block = {
   readonly changes: Float64Array;
   readonly family: Uint32Array;
   readonly older: Int32Array;
-  /** Where the row's key begins, its length included. */
-  readonly keyAt: Uint32Array;
   readonly texts: Readonly<Record<TextName, TextColumn>>;
 };
 
-export function openBlock(): Block {
+/** @param like a block that was filled before: the next holds about as much */
+export function openBlock(like: Block | null): Block {
+  const openText = (name: TextName): TextColumn =>
+    openTextColumn(like === null ? FIRST_BYTES : Math.ceil(like.texts[name].end * MARGIN));
   return {
     rows: 0,
     changedMs: new Float64Array(BLOCK_ROWS),
@@ -56,22 +62,28 @@ export function openBlock(): Block {
     changes: new Float64Array(BLOCK_ROWS),
     family: new Uint32Array(BLOCK_ROWS),
     older: new Int32Array(BLOCK_ROWS),
-    keyAt: new Uint32Array(BLOCK_ROWS),
     texts: {
-      key: openText(),
-      seq: openText(),
-      id: openText(),
-      userId: openText(),
-      anonymousId: openText(),
-      image: openText(),
+      key: openText("key"),
+      seq: openText("seq"),
+      id: openText("id"),
+      userId: openText("userId"),
+      anonymousId: openText("anonymousId"),
+      image: openText("image"),
     },
   };
 }
 
-function openText(): TextColumn {
-  const bytes = Buffer.allocUnsafeSlow(FIRST_BYTES);
+function openTextColumn(capacity: number): TextColumn {
+  const bytes = newMemory(capacity);
   const view = new DataView(bytes.buffer);
-  return { bytes, view, end: VALUES_AT, present: new Uint8Array(BLOCK_ROWS / 8), values: 0 };
+  return {
+    bytes,
+    view,
+    starts: new Uint32Array(BLOCK_ROWS),
+    end: VALUES_AT,
+    present: new Uint8Array(BLOCK_ROWS / 8),
+    values: 0,
+  };
 }
 
 export function emptyBlock(block: Block): void {
@@ -102,7 +114,6 @@ export function addRow(block: Block, row: Row, family: number): number {
   block.eventMs[index] = row.eventMs ?? Number.NaN;
   block.changes[index] = row.changes;
   block.family[index] = family;
-  block.keyAt[index] = texts.key.end;
   addText(texts.key, index, row.key);
   addSequence(texts.seq, index, row.seq);
   addText(texts.id, index, row.id);
@@ -132,6 +143,7 @@ function addSequence(column: TextColumn, index: number, digits: string): void {
 }
 
 function endValue(column: TextColumn, index: number, bytes: number): void {
+  column.starts[index] = column.end;
   column.end += bytes;
   column.present[index >> 3] = (column.present[index >> 3] ?? 0) | (1 << (index & 7));
   column.values += 1;
@@ -140,7 +152,7 @@ function endValue(column: TextColumn, index: number, bytes: number): void {
 function makeRoom(column: TextColumn, more: number): void {
   const { bytes, end } = column;
   if (end + more <= bytes.length) return;
-  column.bytes = Buffer.allocUnsafeSlow(Math.max(end + more, Math.ceil(bytes.length * GROWTH)));
+  column.bytes = newMemory(Math.max(end + more, Math.ceil(bytes.length * GROWTH)));
   column.view = new DataView(column.bytes.buffer);
   bytes.copy(column.bytes, 0, 0, end);
 }
@@ -148,37 +160,26 @@ function makeRoom(column: TextColumn, more: number): void {
 export const hasText = ({ present }: TextColumn, index: number): boolean =>
   (((present[index >> 3] ?? 0) >> (index & 7)) & 1) === 1;
 
-/**
- * Copies rows of a block.
- * @param changesOf a row's index to the changes that its copy stands for; 0: it is not copied
- * @param target a block that is not full, for one row
- */
-export function copyRows(block: Block, changesOf: (index: number) => number, target: () => Block): void {
-  const starts = new Map<TextName, number>(TEXT_NAMES.map((name) => [name, VALUES_AT]));
-  for (let index = 0; index < block.rows; index += 1) {
-    const changes = changesOf(index);
-    const to = changes === 0 ? null : target();
-    const copy = to === null ? 0 : to.rows++;
-    if (to !== null) {
-      to.changedMs[copy] = block.changedMs[index] ?? 0;
-      to.eventMs[copy] = block.eventMs[index] ?? Number.NaN;
-      to.changes[copy] = changes;
-      to.family[copy] = block.family[index] ?? 0;
-      to.keyAt[copy] = to.texts.key.end;
-    }
-    for (const name of TEXT_NAMES) {
-      const column = block.texts[name];
-      if (!hasText(column, index)) continue;
-      const start = starts.get(name) ?? VALUES_AT;
-      const end = start + LENGTH_BYTES + column.view.getUint32(start, true);
-      starts.set(name, end);
-      if (to !== null) copyText(column, start, end, to.texts[name], copy);
-    }
-  }
+/** Adds to `to` a copy of a row that stands for so many changes. */
+export function copyRow(block: Block, index: number, to: Block, changes: number): void {
+  const copy = to.rows++;
+  to.changedMs[copy] = block.changedMs[index] ?? 0;
+  to.eventMs[copy] = block.eventMs[index] ?? Number.NaN;
+  to.changes[copy] = changes;
+  to.family[copy] = block.family[index] ?? 0;
+  copyText(block.texts.key, index, to.texts.key, copy);
+  copyText(block.texts.seq, index, to.texts.seq, copy);
+  copyText(block.texts.id, index, to.texts.id, copy);
+  copyText(block.texts.userId, index, to.texts.userId, copy);
+  copyText(block.texts.anonymousId, index, to.texts.anonymousId, copy);
+  copyText(block.texts.image, index, to.texts.image, copy);
 }
 
-function copyText(from: TextColumn, start: number, end: number, to: TextColumn, index: number): void {
-  makeRoom(to, end - start);
-  from.bytes.copy(to.bytes, to.end, start, end);
-  endValue(to, index, end - start);
+function copyText(from: TextColumn, index: number, to: TextColumn, copy: number): void {
+  if (!hasText(from, index)) return;
+  const start = from.starts[index] ?? 0;
+  const bytes = LENGTH_BYTES + from.view.getUint32(start, true);
+  makeRoom(to, bytes);
+  from.bytes.copy(to.bytes, to.end, start, start + bytes);
+  endValue(to, copy, bytes);
 }

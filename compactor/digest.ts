@@ -34,7 +34,6 @@ function addDigests(block: Block, families: readonly Family[], message: Buffer, 
   const { key, seq } = block.texts;
   let shard: string | null = null;
   let shardEnd = 0;
-  let keyAt = VALUES_AT;
   for (let index = 0; index < block.rows; index += 1) {
     const family = families[block.family[index] ?? 0] as Family;
     if (family.shard !== shard) {
@@ -46,18 +45,18 @@ function addDigests(block: Block, families: readonly Family[], message: Buffer, 
     message[end++] = SEPARATOR;
     for (let at = 0; at < family.op.length; at += 1) message[end++] = family.op.charCodeAt(at);
     message[end++] = SEPARATOR;
+    const keyAt = key.starts[index] ?? 0;
     const keyStart = keyAt + LENGTH_BYTES;
-    keyAt = keyStart + key.view.getUint32(keyAt, true);
-    end = copyBytes(key.bytes, keyStart, keyAt, message, end);
+    end = copyBytes(key.bytes, keyStart, keyStart + key.view.getUint32(keyAt, true), message, end);
     const digest = hash("md5", message.subarray(0, end), "binary");
     for (let word = 0; word < WORDS; word += 1) words[word] = (words[word] ?? 0) + wordAt(digest, 4 * word);
   }
 }
 
-function longestKey({ keyAt, rows, texts }: Block): number {
+function longestKey({ rows, texts: { key } }: Block): number {
   let longest = 0;
   for (let index = 0; index < rows; index += 1)
-    longest = Math.max(longest, texts.key.view.getUint32(keyAt[index] ?? 0, true));
+    longest = Math.max(longest, key.view.getUint32(key.starts[index] ?? 0, true));
   return longest;
 }
 

@@ -9,6 +9,8 @@
  * - All but the first page of a chunk are data pages; the first may be its dictionary.
  */
 import { constants, zstdCompressSync } from "node:zlib";
+import type { Memory } from "./memory.ts";
+import { newMemory } from "./memory.ts";
 import type { ThriftValue } from "./thrift.ts";
 import { binary, bool, i32, i64, list, struct, text, varint } from "./thrift.ts";
 
@@ -39,7 +41,7 @@ export type ColumnBounds = {
 
 /** A file as far as it has come. Its memory is used again for the next one. */
 export type ParquetOutput = {
-  bytes: Buffer;
+  bytes: Memory;
   end: number;
   plainBytes: number;
   readonly columns: Column[];
@@ -128,7 +130,7 @@ export function indexBytes(indexes: Uint32Array, dictionarySize: number): Uint8A
 }
 
 export const openOutput = (): ParquetOutput => ({
-  bytes: Buffer.allocUnsafeSlow(0),
+  bytes: newMemory(0),
   end: 0,
   plainBytes: 0,
   columns: [],
@@ -230,7 +232,7 @@ export function endFile(output: ParquetOutput, rows: number): Uint8Array {
   append(output, footer);
   append(output, int32(footer.length));
   append(output, MAGIC);
-  return Uint8Array.from(output.bytes.subarray(0, output.end));
+  return new Uint8Array(output.bytes.subarray(0, output.end));
 }
 
 const schemaElement = ({ name, type }: Column): ThriftValue =>
@@ -251,7 +253,7 @@ function int32(value: number): Uint8Array {
 function append(output: ParquetOutput, bytes: ArrayLike<number>): void {
   const end = output.end + bytes.length;
   if (end > output.bytes.length) {
-    const grown = Buffer.allocUnsafeSlow(Math.max(end, Math.ceil(output.bytes.length * GROWTH)));
+    const grown = newMemory(Math.max(end, Math.ceil(output.bytes.length * GROWTH)));
     output.bytes.copy(grown, 0, 0, output.end);
     output.bytes = grown;
   }

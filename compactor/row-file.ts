@@ -11,6 +11,8 @@ import type { Block, TextColumn, TextName } from "./block.ts";
 import { LENGTH_BYTES, VALUES_AT, hasText } from "./block.ts";
 import { digestSum } from "./digest.ts";
 import type { Family } from "./families.ts";
+import type { Memory } from "./memory.ts";
+import { newMemory } from "./memory.ts";
 import type { Codec, Column, ColumnBounds, Dictionary, Page, ParquetOutput } from "./parquet.ts";
 import {
   addColumn,
@@ -55,9 +57,9 @@ const EVENT_MS_MIN = -62_135_596_800_000;
 const EVENT_MS_MAX = 253_402_300_799_999;
 
 /** Memory for a file, used again for the next: V8 collects garbage for the sake of what is new. */
-export type Scratch = { readonly output: ParquetOutput; numbers: Uint8Array };
+export type Scratch = { readonly output: ParquetOutput; numbers: Memory };
 
-export const openScratch = (): Scratch => ({ output: openOutput(), numbers: new Uint8Array(0) });
+export const openScratch = (): Scratch => ({ output: openOutput(), numbers: newMemory(0) });
 
 export function encodeRows(
   blocks: readonly Block[],
@@ -121,17 +123,16 @@ function textStats({ name, from }: OfTexts, blocks: readonly Block[], rows: numb
 type TextBounds = { least: Buffer | null; greatest: Buffer | null };
 
 function widen(bounds: TextBounds, column: TextColumn, rows: number): void {
-  const { bytes, view } = column;
-  let at = VALUES_AT;
+  const { bytes, view, starts } = column;
   for (let index = 0; index < rows; index += 1) {
     if (!hasText(column, index)) continue;
-    const start = at + LENGTH_BYTES;
-    at = start + view.getUint32(at, true);
+    const start = (starts[index] ?? 0) + LENGTH_BYTES;
+    const end = start + view.getUint32(start - LENGTH_BYTES, true);
     const { least, greatest } = bounds;
-    if (least === null || compare(bytes, start, at, least) < 0)
-      bounds.least = Buffer.from(bytes.subarray(start, at));
-    if (greatest === null || compare(bytes, start, at, greatest) > 0)
-      bounds.greatest = Buffer.from(bytes.subarray(start, at));
+    if (least === null || compare(bytes, start, end, least) < 0)
+      bounds.least = Buffer.from(bytes.subarray(start, end));
+    if (greatest === null || compare(bytes, start, end, greatest) > 0)
+      bounds.greatest = Buffer.from(bytes.subarray(start, end));
   }
 }
 
@@ -166,7 +167,7 @@ function numberPage(
 ): NumberPage {
   const valuesAt = levelsBytesMax(rows);
   const bytesMax = valuesAt + LONG_BYTES * rows;
-  if (scratch.numbers.length < bytesMax) scratch.numbers = new Uint8Array(bytesMax);
+  if (scratch.numbers.length < bytesMax) scratch.numbers = newMemory(bytesMax);
   const bytes = scratch.numbers;
   const view = new DataView(bytes.buffer);
   const put = type === "timestamp" ? putMicroseconds : putLong;

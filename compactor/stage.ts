@@ -13,7 +13,7 @@ import {
   LENGTH_BYTES,
   addRow,
   blockBytes,
-  copyRows,
+  copyRow,
   emptyBlock,
   isFull,
   openBlock,
@@ -43,9 +43,9 @@ export function openStages(spareBytesMax: number): OpenStage {
   return () =>
     openStage({
       scratch,
-      take: () => {
+      take: (like) => {
         const block = spare.pop();
-        if (block === undefined) return openBlock();
+        if (block === undefined) return openBlock(like);
         spareBytes -= blockBytes(block);
         return block;
       },
@@ -59,14 +59,14 @@ export function openStages(spareBytesMax: number): OpenStage {
     });
 }
 
-type Memory = {
-  readonly take: () => Block;
+type Blocks = {
+  readonly take: (like: Block | null) => Block;
   readonly give: (block: Block) => void;
   /** One file is encoded at a time, at one go. */
   readonly scratch: Scratch;
 };
 
-function openStage(memory: Memory): Stage {
+function openStage(memory: Blocks): Stage {
   const blocks: Block[] = [];
   const families = openFamilies();
   let repeats = false;
@@ -75,18 +75,18 @@ function openStage(memory: Memory): Stage {
   const blockOf = (row: number): Block => blocks[Math.floor(row / BLOCK_ROWS)] as Block;
   const latest = openLatest((row, other) => {
     const [one, two] = [blockOf(row), blockOf(other)];
-    const [oneAt, twoAt] = [one.keyAt[row % BLOCK_ROWS] ?? 0, two.keyAt[other % BLOCK_ROWS] ?? 0];
-    const { key } = one.texts;
+    const [{ key }, { key: otherKey }] = [one.texts, two.texts];
+    const [oneAt, twoAt] = [key.starts[row % BLOCK_ROWS] ?? 0, otherKey.starts[other % BLOCK_ROWS] ?? 0];
     const length = LENGTH_BYTES + key.view.getUint32(oneAt, true);
-    return areEqual(key.bytes, oneAt, two.texts.key.bytes, twoAt, length);
+    return areEqual(key.bytes, oneAt, otherKey.bytes, twoAt, length);
   });
 
   return {
     add: (row) => {
-      if (current === null || isFull(current)) blocks.push((current = memory.take()));
+      if (current === null || isFull(current)) blocks.push((current = memory.take(current)));
       const index = addRow(current, row, families.of(row));
       const { key } = current.texts;
-      const hash = keyHash(key.view, (current.keyAt[index] ?? 0) + LENGTH_BYTES, key.end);
+      const hash = keyHash(key.view, (key.starts[index] ?? 0) + LENGTH_BYTES, key.end);
       const older = latest.put((blocks.length - 1) * BLOCK_ROWS + index, hash);
       current.older[index] = older;
       if (older !== NO_ROW) repeats = true;
@@ -99,14 +99,19 @@ function openStage(memory: Memory): Stage {
       const target = (): Block => {
         const last = packed.at(-1);
         if (last !== undefined && !isFull(last)) return last;
-        const next = memory.take();
+        const next = memory.take(last ?? null);
         packed.push(next);
         return next;
       };
       for (const [number, block] of blocks.entries()) {
         const changes = standing[number] as Float64Array;
         if (isWhole(block, changes)) whole.push(block);
-        else copyRows(block, (index) => changes[index] ?? 0, target);
+        else {
+          for (let index = 0; index < block.rows; index += 1) {
+            const stands = changes[index] ?? 0;
+            if (stands > 0) copyRow(block, index, target(), stands);
+          }
+        }
       }
       const file = encodeRows([...whole, ...packed], families.all, memory.scratch);
       for (const block of packed) memory.give(block);
