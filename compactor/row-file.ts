@@ -159,36 +159,50 @@ type NumberPage = {
   readonly greatest: number;
 };
 
-function numberPage(
-  { type, from }: OfNumbers,
-  blocks: readonly Block[],
-  rows: number,
-  scratch: Scratch,
-): NumberPage {
+function numberPage(column: OfNumbers, blocks: readonly Block[], rows: number, scratch: Scratch): NumberPage {
   const valuesAt = levelsBytesMax(rows);
   const bytesMax = valuesAt + LONG_BYTES * rows;
   if (scratch.numbers.length < bytesMax) scratch.numbers = newMemory(bytesMax);
   const bytes = scratch.numbers;
-  const view = new DataView(bytes.buffer);
-  const put = type === "timestamp" ? putMicroseconds : putLong;
-  const present = new Uint8Array(Math.ceil(rows / 8));
-  let [row, values, least, greatest] = [0, 0, Infinity, -Infinity];
-  for (const block of blocks) {
-    const numbers = block[from];
-    for (let index = 0; index < block.rows; index += 1, row += 1) {
-      const value = numbers[index] ?? Number.NaN;
-      // NaN, for none, is no time either.
-      if (from === "eventMs" && !isTime(value)) continue;
-      put(view, valuesAt + LONG_BYTES * values, value);
-      present[row >> 3] = (present[row >> 3] ?? 0) | (1 << (row & 7));
-      values += 1;
-      if (value < least) least = value;
-      if (value > greatest) greatest = value;
-    }
-  }
+  const to = {
+    view: new DataView(bytes.buffer),
+    end: valuesAt,
+    row: 0,
+    present: new Uint8Array(Math.ceil(rows / 8)),
+    least: Infinity,
+    greatest: -Infinity,
+  };
+  for (const block of blocks) putNumbers(to, column, block[column.from], block.rows);
+  const { end, present, least, greatest } = to;
+  const values = (end - valuesAt) / LONG_BYTES;
   const start = putLevels(bytes, valuesAt, rows, values, present);
-  const plain = bytes.subarray(start, valuesAt + LONG_BYTES * values);
-  return { page: { plain, rows, encoding: "plain" }, values, least, greatest };
+  return { page: { plain: bytes.subarray(start, end), rows, encoding: "plain" }, values, least, greatest };
+}
+
+type NumbersTo = {
+  readonly view: DataView;
+  end: number;
+  row: number;
+  readonly present: Uint8Array;
+  least: number;
+  greatest: number;
+};
+
+function putNumbers(to: NumbersTo, { type, from }: OfNumbers, numbers: Float64Array, rows: number): void {
+  const { view, present } = to;
+  let { end, row, least, greatest } = to;
+  for (let index = 0; index < rows; index += 1, row += 1) {
+    const value = numbers[index] ?? Number.NaN;
+    // NaN, for none, is no time either.
+    if (from === "eventMs" && !isTime(value)) continue;
+    if (type === "timestamp") putMicroseconds(view, end, value);
+    else putLong(view, end, value);
+    end += LONG_BYTES;
+    present[row >> 3] = (present[row >> 3] ?? 0) | (1 << (row & 7));
+    if (value < least) least = value;
+    if (value > greatest) greatest = value;
+  }
+  Object.assign(to, { end, row, least, greatest });
 }
 
 const isTime = (ms: number): boolean => Number.isInteger(ms) && ms >= EVENT_MS_MIN && ms <= EVENT_MS_MAX;
