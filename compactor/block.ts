@@ -8,8 +8,6 @@
  */
 import type { Row } from "../shared/row.ts";
 import { SEQUENCE_DIGITS_MAX } from "../shared/sequence.ts";
-import type { Memory } from "./memory.ts";
-import { newMemory } from "./memory.ts";
 import { levelsBytesMax } from "./parquet.ts";
 
 export const BLOCK_ROWS = 2048;
@@ -26,7 +24,7 @@ const MARGIN = 1.1;
 const DIGIT_0 = 0x30;
 
 export type TextColumn = {
-  bytes: Memory;
+  bytes: Buffer<ArrayBuffer>;
   view: DataView;
   /** Where a row's value begins, its length included. */
   readonly starts: Uint32Array;
@@ -74,7 +72,7 @@ export function openBlock(like: Block | null): Block {
 }
 
 function openTextColumn(capacity: number): TextColumn {
-  const bytes = newMemory(capacity);
+  const bytes = Buffer.allocUnsafeSlow(capacity);
   const view = new DataView(bytes.buffer);
   return {
     bytes,
@@ -152,7 +150,7 @@ function endValue(column: TextColumn, index: number, bytes: number): void {
 function makeRoom(column: TextColumn, more: number): void {
   const { bytes, end } = column;
   if (end + more <= bytes.length) return;
-  column.bytes = newMemory(Math.max(end + more, Math.ceil(bytes.length * GROWTH)));
+  column.bytes = Buffer.allocUnsafeSlow(Math.max(end + more, Math.ceil(bytes.length * GROWTH)));
   column.view = new DataView(column.bytes.buffer);
   bytes.copy(column.bytes, 0, 0, end);
 }

@@ -10,25 +10,29 @@ import { randomInt } from "node:crypto";
 /** Rows are numbered from 0. */
 export const NO_ROW = -1;
 
+/** Whether two rows have one key. */
+export type IsSameKey = (row: number, other: number) => boolean;
+
 export type Latest = {
   /** `row` is now the last of its key; gives the one that was, or `NO_ROW`. */
-  readonly put: (row: number, hash: number) => number;
+  readonly put: (row: number, hash: number, isSameKey: IsSameKey) => number;
+  /** Forgets all rows; keeps the memory. */
+  readonly clear: () => void;
 };
 
 const FIRST_SLOTS = 1024;
 
-/** @param isSameKey whether two rows have one key */
-export function openLatest(isSameKey: (row: number, other: number) => boolean): Latest {
+export function openLatest(): Latest {
   /** Of each slot the hash, and one more than the row: 0 is an empty slot. */
   let slots = new Int32Array(2 * FIRST_SLOTS);
   let used = 0;
 
-  const slotOf = (hash: number, row: number): number => {
+  const slotOf = (hash: number, row: number, isSameKey: IsSameKey | null): number => {
     const mask = slots.length / 2 - 1;
     for (let slot = hash & mask; ; slot = (slot + 1) & mask) {
       const held = slots[2 * slot + 1] ?? 0;
       if (held === 0) return slot;
-      if (row !== NO_ROW && slots[2 * slot] === hash && isSameKey(held - 1, row)) return slot;
+      if (isSameKey !== null && slots[2 * slot] === hash && isSameKey(held - 1, row)) return slot;
     }
   };
   const grow = (): void => {
@@ -38,20 +42,24 @@ export function openLatest(isSameKey: (row: number, other: number) => boolean): 
       const hash = before[at] ?? 0;
       if (before[at + 1] === 0) continue;
       // They are all different, so that none need be compared.
-      const slot = slotOf(hash, NO_ROW);
+      const slot = slotOf(hash, NO_ROW, null);
       slots[2 * slot] = hash;
       slots[2 * slot + 1] = before[at + 1] ?? 0;
     }
   };
 
   return {
-    put: (row, hash) => {
-      const slot = slotOf(hash, row);
+    put: (row, hash, isSameKey) => {
+      const slot = slotOf(hash, row, isSameKey);
       const held = slots[2 * slot + 1] ?? 0;
       slots[2 * slot] = hash;
       slots[2 * slot + 1] = row + 1;
       if (held === 0 && (used += 1) > slots.length / 4) grow();
       return held - 1;
+    },
+    clear: () => {
+      slots.fill(0);
+      used = 0;
     },
   };
 }

@@ -9,8 +9,6 @@
  * - All but the first page of a chunk are data pages; the first may be its dictionary.
  */
 import { constants, zstdCompressSync } from "node:zlib";
-import type { Memory } from "./memory.ts";
-import { newMemory } from "./memory.ts";
 import type { ThriftValue } from "./thrift.ts";
 import { binary, bool, i32, i64, list, struct, text, varint } from "./thrift.ts";
 
@@ -41,7 +39,7 @@ export type ColumnBounds = {
 
 /** A file as far as it has come. Its memory is used again for the next one. */
 export type ParquetOutput = {
-  bytes: Memory;
+  bytes: Buffer;
   end: number;
   plainBytes: number;
   readonly columns: Column[];
@@ -63,7 +61,9 @@ const TIMESTAMP_LOGICAL_TYPE = struct({ 8: struct({ 1: bool(true), 2: struct({ 2
 const LEVELS_LENGTH_BYTES = 4;
 const RUN_BYTES_MAX = 8;
 const GROWTH = 1.25;
-const COMPRESSED_TIMES = 6;
+/** Of its bytes, what a column's first page should come to; and how much more than one page the next. */
+const SHARE = 1 / 5;
+const MARGIN = 1.1;
 const COMPRESSED_BYTES_MIN = 1024;
 
 /** Room for the definition levels of so many rows. */
@@ -92,15 +92,15 @@ export function putLevels(
 }
 
 /**
- * At zstd's cheapest level. What it gives comes in buffers of a size that most pages fill once: many small ones cost
- * time, and V8 collects garbage for the sake of large ones.
+ * At zstd's cheapest level.
+ * @param bytesMax what it should come to. It comes in buffers of that size: a second one costs time, and one that is
+ * much too large makes V8 collect garbage.
  */
-function compressed(plain: Uint8Array): Uint8Array {
-  return zstdCompressSync(plain, {
-    chunkSize: Math.max(COMPRESSED_BYTES_MIN, Math.ceil(plain.length / COMPRESSED_TIMES)),
+const compressed = (plain: Uint8Array, bytesMax: number): Uint8Array =>
+  zstdCompressSync(plain, {
+    chunkSize: Math.max(COMPRESSED_BYTES_MIN, bytesMax),
     params: { [constants.ZSTD_c_compressionLevel]: 1 },
   });
-}
 
 /**
  * Dictionary indexes as a page has them, without levels: one run when all are equal, and their bits otherwise.
@@ -130,7 +130,7 @@ export function indexBytes(indexes: Uint32Array, dictionarySize: number): Uint8A
 }
 
 export const openOutput = (): ParquetOutput => ({
-  bytes: newMemory(0),
+  bytes: Buffer.allocUnsafeSlow(0),
   end: 0,
   plainBytes: 0,
   columns: [],
@@ -161,10 +161,11 @@ export function addColumn(
   if (dictionary !== null) {
     const header = struct({ 1: i32(dictionary.values), 2: i32(ENCODING.plain) });
     encodings.add("plain");
-    addPage(output, dictionary.plain, codec, DICTIONARY_PAGE, { 7: header });
+    addPage(output, dictionary.plain, codec, DICTIONARY_PAGE, { 7: header }, SHARE);
   }
   const dataStart = output.end;
   let rows = 0;
+  let share = SHARE;
   for (const page of pages) {
     const header = struct({
       1: i32(page.rows),
@@ -173,7 +174,7 @@ export function addColumn(
       4: i32(ENCODING.levels),
     });
     encodings.add(page.encoding);
-    addPage(output, page.plain, codec, DATA_PAGE, { 5: header });
+    share = MARGIN * addPage(output, page.plain, codec, DATA_PAGE, { 5: header }, share);
     rows += page.rows;
   }
   const metaData = struct({
@@ -196,18 +197,21 @@ export function addColumn(
   output.chunks.push(struct({ 2: i64(0), 3: metaData }));
 }
 
+/** Gives what share of its bytes the page came to. @param share what it should come to */
 function addPage(
   output: ParquetOutput,
   plain: Uint8Array,
   codec: Codec,
   type: number,
   headerOfType: Readonly<Record<number, ThriftValue>>,
-): void {
-  const body = codec === "zstd" ? compressed(plain) : plain;
+  share: number,
+): number {
+  const body = codec === "zstd" ? compressed(plain, Math.ceil(plain.length * share)) : plain;
   const header = struct({ 1: i32(type), 2: i32(plain.length), 3: i32(body.length), ...headerOfType }).bytes;
   append(output, header);
   append(output, body);
   output.plainBytes += header.length + plain.length;
+  return body.length / plain.length;
 }
 
 /** The whole file, in memory of its own. Every column has `rows` rows. */
@@ -253,7 +257,7 @@ function int32(value: number): Uint8Array {
 function append(output: ParquetOutput, bytes: ArrayLike<number>): void {
   const end = output.end + bytes.length;
   if (end > output.bytes.length) {
-    const grown = newMemory(Math.max(end, Math.ceil(output.bytes.length * GROWTH)));
+    const grown = Buffer.allocUnsafeSlow(Math.max(end, Math.ceil(output.bytes.length * GROWTH)));
     output.bytes.copy(grown, 0, 0, output.end);
     output.bytes = grown;
   }

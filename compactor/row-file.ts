@@ -11,8 +11,6 @@ import type { Block, TextColumn, TextName } from "./block.ts";
 import { LENGTH_BYTES, VALUES_AT, hasText } from "./block.ts";
 import { digestSum } from "./digest.ts";
 import type { Family } from "./families.ts";
-import type { Memory } from "./memory.ts";
-import { newMemory } from "./memory.ts";
 import type { Codec, Column, ColumnBounds, Dictionary, Page, ParquetOutput } from "./parquet.ts";
 import {
   addColumn,
@@ -57,9 +55,9 @@ const EVENT_MS_MIN = -62_135_596_800_000;
 const EVENT_MS_MAX = 253_402_300_799_999;
 
 /** Memory for a file, used again for the next: V8 collects garbage for the sake of what is new. */
-export type Scratch = { readonly output: ParquetOutput; numbers: Memory };
+export type Scratch = { readonly output: ParquetOutput; numbers: Uint8Array };
 
-export const openScratch = (): Scratch => ({ output: openOutput(), numbers: newMemory(0) });
+export const openScratch = (): Scratch => ({ output: openOutput(), numbers: new Uint8Array(0) });
 
 export function encodeRows(
   blocks: readonly Block[],
@@ -162,7 +160,7 @@ type NumberPage = {
 function numberPage(column: OfNumbers, blocks: readonly Block[], rows: number, scratch: Scratch): NumberPage {
   const valuesAt = levelsBytesMax(rows);
   const bytesMax = valuesAt + LONG_BYTES * rows;
-  if (scratch.numbers.length < bytesMax) scratch.numbers = newMemory(bytesMax);
+  if (scratch.numbers.length < bytesMax) scratch.numbers = new Uint8Array(bytesMax);
   const bytes = scratch.numbers;
   const to = {
     view: new DataView(bytes.buffer),

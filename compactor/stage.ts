@@ -19,6 +19,7 @@ import {
   openBlock,
 } from "./block.ts";
 import { openFamilies } from "./families.ts";
+import type { Latest } from "./latest.ts";
 import { NO_ROW, areEqual, keyHash, openLatest } from "./latest.ts";
 import type { Scratch } from "./row-file.ts";
 import { encodeRows, openScratch } from "./row-file.ts";
@@ -35,10 +36,13 @@ export type Stage = {
 
 export type OpenStage = () => Stage;
 
+const SPARE_LATEST_MAX = 2;
+
 /** @param spareBytesMax what may be kept of closed stages for the next ones: new memory would make V8 collect garbage. */
 export function openStages(spareBytesMax: number): OpenStage {
   const spare: Block[] = [];
   let spareBytes = 0;
+  const spareLatest: Latest[] = [];
   const scratch = openScratch();
   return () =>
     openStage({
@@ -56,12 +60,20 @@ export function openStages(spareBytesMax: number): OpenStage {
         spareBytes += bytes;
         spare.push(block);
       },
+      takeLatest: () => spareLatest.pop() ?? openLatest(),
+      giveLatest: (latest) => {
+        if (spareLatest.length === SPARE_LATEST_MAX) return;
+        latest.clear();
+        spareLatest.push(latest);
+      },
     });
 }
 
 type Blocks = {
   readonly take: (like: Block | null) => Block;
   readonly give: (block: Block) => void;
+  readonly takeLatest: () => Latest;
+  readonly giveLatest: (latest: Latest) => void;
   /** One file is encoded at a time, at one go. */
   readonly scratch: Scratch;
 };
@@ -70,16 +82,18 @@ function openStage(memory: Blocks): Stage {
   const blocks: Block[] = [];
   const families = openFamilies();
   let repeats = false;
+  let closed = false;
   let current: Block | null = null;
 
   const blockOf = (row: number): Block => blocks[Math.floor(row / BLOCK_ROWS)] as Block;
-  const latest = openLatest((row, other) => {
+  const latest = memory.takeLatest();
+  const isSameKey = (row: number, other: number): boolean => {
     const [one, two] = [blockOf(row), blockOf(other)];
     const [{ key }, { key: otherKey }] = [one.texts, two.texts];
     const [oneAt, twoAt] = [key.starts[row % BLOCK_ROWS] ?? 0, otherKey.starts[other % BLOCK_ROWS] ?? 0];
     const length = LENGTH_BYTES + key.view.getUint32(oneAt, true);
     return areEqual(key.bytes, oneAt, otherKey.bytes, twoAt, length);
-  });
+  };
 
   return {
     add: (row) => {
@@ -87,7 +101,7 @@ function openStage(memory: Blocks): Stage {
       const index = addRow(current, row, families.of(row));
       const { key } = current.texts;
       const hash = keyHash(key.view, (key.starts[index] ?? 0) + LENGTH_BYTES, key.end);
-      const older = latest.put((blocks.length - 1) * BLOCK_ROWS + index, hash);
+      const older = latest.put((blocks.length - 1) * BLOCK_ROWS + index, hash, isSameKey);
       current.older[index] = older;
       if (older !== NO_ROW) repeats = true;
     },
@@ -120,6 +134,9 @@ function openStage(memory: Blocks): Stage {
 
     close: () => {
       current = null;
+      if (closed) return;
+      closed = true;
+      memory.giveLatest(latest);
       for (const block of blocks.splice(0)) memory.give(block);
     },
   };
