@@ -70,7 +70,7 @@ const [SECRET, SECRET_OTHER] = [randomInt(SECRET_MIN, 2 ** 31) | 1, randomInt(SE
 
 /** Of the bytes in [from, end). */
 export function keyHash(view: DataView, from: number, end: number): number {
-  let hash = SECRET ^ (end - from);
+  let hash = end - from;
   let at = from;
   for (; at + 8 <= end; at += 8) hash = mixed(hash ^ view.getInt32(at, true), view.getInt32(at + 4, true));
   if (at + 4 <= end) {

@@ -7,6 +7,7 @@
  * - Every column is optional, and of a page its values follow its definition levels: so a buffer of values has
  *   `levelsBytesMax` free bytes before them.
  * - All but the first page of a chunk are data pages; the first may be its dictionary.
+ * - Every column has all of the file's rows.
  */
 import { constants, zstdCompressSync } from "node:zlib";
 import type { ThriftValue } from "./thrift.ts";
@@ -39,6 +40,7 @@ export type ColumnBounds = {
 
 /** A file as far as it has come. Its memory is used again for the next one. */
 export type ParquetOutput = {
+  rows: number;
   bytes: Buffer;
   end: number;
   plainBytes: number;
@@ -130,6 +132,7 @@ export function indexBytes(indexes: Uint32Array, dictionarySize: number): Uint8A
 }
 
 export const openOutput = (): ParquetOutput => ({
+  rows: 0,
   bytes: Buffer.allocUnsafeSlow(0),
   end: 0,
   plainBytes: 0,
@@ -137,8 +140,9 @@ export const openOutput = (): ParquetOutput => ({
   chunks: [],
 });
 
-/** Begins a file; forgets the one before. */
-export function beginFile(output: ParquetOutput): void {
+/** Begins a file of so many rows; forgets the one before. */
+export function beginFile(output: ParquetOutput, rows: number): void {
+  output.rows = rows;
   output.end = 0;
   output.plainBytes = 0;
   output.columns.length = 0;
@@ -177,6 +181,7 @@ export function addColumn(
     share = MARGIN * addPage(output, page.plain, codec, DATA_PAGE, { 5: header }, share);
     rows += page.rows;
   }
+  if (rows !== output.rows) throw new Error(`${column.name} has ${rows} rows of ${output.rows}`);
   const metaData = struct({
     1: i32(TYPE[column.type]),
     2: list([...encodings].map((encoding) => i32(ENCODING[encoding]))),
@@ -214,9 +219,9 @@ function addPage(
   return body.length / plain.length;
 }
 
-/** The whole file, in memory of its own. Every column has `rows` rows. */
-export function endFile(output: ParquetOutput, rows: number): Uint8Array {
-  const { columns, chunks, plainBytes, end } = output;
+/** The whole file, in memory of its own. */
+export function endFile(output: ParquetOutput): Uint8Array {
+  const { rows, columns, chunks, plainBytes, end } = output;
   const rowGroup = struct({
     1: list(chunks),
     2: i64(plainBytes),

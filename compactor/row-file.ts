@@ -68,7 +68,7 @@ export function encodeRows(
   const rows = blocks.reduce((sum, block) => sum + block.rows, 0);
   const kin = kinOf(blocks, families);
   const stats = new Map<string, ColumnStats>();
-  beginFile(output);
+  beginFile(output, rows);
   for (const column of COLUMNS) {
     if (column.of === "text") {
       const own = textStats(column, blocks, rows);
@@ -86,7 +86,7 @@ export function encodeRows(
       addColumn(output, column, codec, textBounds(own), dictionary, [page]);
     }
   }
-  const bytes = endFile(output, rows);
+  const bytes = endFile(output);
   return {
     totals: { rows, sum: setsumOf(digestSum(blocks, families)) },
     changes: blocks.reduce((sum, block) => block.changes.subarray(0, block.rows).reduce(add, sum), 0),
@@ -247,9 +247,13 @@ function kinOf(blocks: readonly Block[], families: readonly Family[]): Kin[] {
 
 function kinStats(kin: readonly Kin[], from: keyof Family): ColumnStats {
   const nulls = kin.reduce((sum, { family, rows }) => (family[from] === null ? sum + rows : sum), 0);
-  const texts = new Set(kin.flatMap(({ family }) => family[from] ?? []));
-  const sorted = Array.from(texts, (text) => Buffer.from(text)).toSorted(Buffer.compare);
-  return { least: sorted[0]?.toString() ?? null, greatest: sorted.at(-1)?.toString() ?? null, nulls };
+  const bounds: TextBounds = { least: null, greatest: null };
+  for (const text of new Set(kin.flatMap(({ family }) => family[from] ?? []))) {
+    const bytes = Buffer.from(text);
+    if (bounds.least === null || Buffer.compare(bytes, bounds.least) < 0) bounds.least = bytes;
+    if (bounds.greatest === null || Buffer.compare(bytes, bounds.greatest) > 0) bounds.greatest = bytes;
+  }
+  return { least: bounds.least?.toString() ?? null, greatest: bounds.greatest?.toString() ?? null, nulls };
 }
 
 type FamilyPage = { readonly dictionary: Dictionary | null; readonly page: Page; readonly codec: Codec };
