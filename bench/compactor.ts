@@ -86,7 +86,7 @@ async function contend(
   progress: (what: string) => void,
 ): Promise<Costs> {
   const costs: Record<ContestantName, number[]> = { fetch: [], sdk: [], compactor: [] };
-  // Round 0 warms up: compiled code, open connections, DuckDB's buffers.
+  // Round 0 warms up: compiled code, open connections, the compactor's memory.
   for (let round = 0; round <= ROUNDS; round += 1) {
     for (const [name, child] of contestants) {
       progress(`round ${round} of ${ROUNDS}: ${name}`);

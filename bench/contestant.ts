@@ -7,7 +7,7 @@ import { DynamoDBStreamsClient, GetRecordsCommand } from "@aws-sdk/client-dynamo
 import { runCompactor } from "../compactor/compactor.ts";
 import { openLane } from "../compactor/lane.ts";
 import { NO_METRICS } from "../compactor/metrics.ts";
-import { openParquetWriter } from "../compactor/parquet.ts";
+import { openStages } from "../compactor/stage.ts";
 import { openStreams } from "../compactor/stream.ts";
 import { openS3Store } from "../shared/aws/s3.ts";
 import { systemClock } from "../shared/clock.ts";
@@ -56,8 +56,8 @@ function sdk(): Contestant {
 const FLUSH_MS = 2_000;
 
 /** From GetRecords bodies to Parquet files on S3, committed to a changelog of its own each round. */
-async function compactor(): Promise<Contestant> {
-  const parquet = await openParquetWriter(512);
+function compactor(): Contestant {
+  const openStage = openStages(2 * contest.flushBytes);
   const streams = openStreams({ table: "bench", region: REGION, endpoint: contest.streams });
   return async (recordsMax, round) => {
     const store = openS3Store({
@@ -90,7 +90,7 @@ async function compactor(): Promise<Contestant> {
           await openLane({
             store,
             streams,
-            parquet,
+            openStage,
             clock,
             log,
             patience,
@@ -114,12 +114,12 @@ async function compactor(): Promise<Contestant> {
   };
 }
 
-async function choose(): Promise<Contestant> {
+function choose(): Contestant {
   if (contest.name === "fetch") return fetchAndParse;
   return contest.name === "sdk" ? sdk() : compactor();
 }
 
-const contestant = await choose();
+const contestant = choose();
 let rounds = 0;
 process.on("message", (message: { readonly recordsMax: number }) => {
   void (async () => {

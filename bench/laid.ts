@@ -9,9 +9,10 @@ import { join } from "node:path";
 import { duckdbEngine } from "../compactor/merge-engine.ts";
 import { openMerger } from "../compactor/merge.ts";
 import { NO_METRICS } from "../compactor/metrics.ts";
-import { openParquetWriter, summarize } from "../compactor/parquet.ts";
 import type { UploadedFile } from "../compactor/plan.ts";
 import { flushKey, planCommit, planCreate } from "../compactor/plan.ts";
+import { openStages } from "../compactor/stage.ts";
+import { summarize } from "../compactor/summary.ts";
 import { systemClock } from "../shared/clock.ts";
 import type { Commit } from "../shared/delta.ts";
 import { encodeCommit } from "../shared/delta.ts";
@@ -54,12 +55,13 @@ export type LaidQuery = {
 
 const LAID_SHARD = "shardId-00000000000000000001-00000001";
 const MEMORY_MAX_MB = 512;
+const SPARE_BYTES_MAX = 32 * 1024 ** 2;
 
 export const seq = (n: number): SequenceNumber => parseSequence(String(n)) ?? ("0" as SequenceNumber);
 
 export async function layDown(store: ObjectStore, startMs: number): Promise<Laid> {
   const dir = await mkdtemp(join(tmpdir(), "varve-laid-"));
-  const writer = await openParquetWriter(MEMORY_MAX_MB);
+  const openStage = openStages(SPARE_BYTES_MAX);
   const { connection, close } = await openDuckDB({
     threads: 2,
     memoryMaxMB: MEMORY_MAX_MB,
@@ -141,10 +143,10 @@ export async function layDown(store: ObjectStore, startMs: number): Promise<Laid
       const whole = given.map((some): Row => ({ ...BARE, seq: seq((rows += 1)), ...some }));
       const uploaded: UploadedFile[] = [];
       for (const [start, group] of Map.groupBy(whole, ({ changedMs }) => windowStartMs(0, changedMs))) {
-        const stage = await writer.stage();
+        const stage = openStage();
         for (const row of group) stage.add(row);
         const { bytes, ...file } = await stage.write(start, start + LEVEL_MS[0]);
-        await stage.close();
+        stage.close();
         const least = group.reduce((ms, { changedMs }) => Math.min(ms, changedMs), Infinity);
         uploaded.push(await upload(bytes, least, file));
       }
@@ -173,7 +175,6 @@ export async function layDown(store: ObjectStore, startMs: number): Promise<Laid
       return commitFiles([file], rows, watermarkMs);
     },
     close: async () => {
-      await writer.close();
       close();
       await rm(dir, { recursive: true, force: true });
     },

@@ -9,7 +9,7 @@ import { planCommit, planCreate, flushKey } from "../compactor/plan.ts";
 import { duckdbEngine } from "../compactor/merge-engine.ts";
 import { openMerger } from "../compactor/merge.ts";
 import { NO_METRICS } from "../compactor/metrics.ts";
-import { openParquetWriter } from "../compactor/parquet.ts";
+import { openStages } from "../compactor/stage.ts";
 import type { CommitBeside } from "../compactor/tip.ts";
 import { systemClock } from "../shared/clock.ts";
 import type { Row } from "../shared/row.ts";
@@ -57,7 +57,7 @@ type Run = (typeof RUNS)[number];
 
 async function simulate({ flushMs, spanMs, rowsASecond }: Run) {
   const store = openMemoryStore();
-  const parquet = await openParquetWriter(256);
+  const openStage = openStages(2 ** 25);
   const startMs = windowStartMs(3, Date.now() - 2 * DAY_MS);
   let { next: snapshot } = planCreate("levels", { txnId: "0", nowMs: startMs });
   let [commits, sequence, flushed, files] = [1, 0, 0, 0];
@@ -74,49 +74,45 @@ async function simulate({ flushMs, spanMs, rowsASecond }: Run) {
     forgetRemoved: () => (snapshot = { ...snapshot, removed: new Map() }),
   });
 
-  try {
-    for (let atMs = startMs; atMs < startMs + spanMs; atMs += flushMs) {
-      const stage = await parquet.stage();
-      const count = Math.round((rowsASecond * flushMs) / 1000);
-      const seen = new Set<string>();
-      for (let index = 0; index < count; index += 1) {
-        const row = rowAt((sequence += 1), atMs + Math.floor((index * flushMs) / count));
-        if (!seen.has(row.key)) stage.add(row);
-        seen.add(row.key);
-      }
-      const start = windowStartMs(0, atMs);
-      const { bytes, ...file } = await stage.write(start, start + LEVEL_MS[0]);
-      await stage.close();
-      const path = flushKey(start, crypto.randomUUID());
-      await store.put(path, bytes, { kind: "always" });
-      flushed += bytes.byteLength;
-      files += 1;
-      const nowMs = atMs + flushMs;
-      const upload = {
-        path,
-        level: 0,
-        windowStartMs: start,
-        sizeBytes: bytes.byteLength,
-        minChangedMs: atMs,
-        file,
-      } as const;
-      const from = snapshot.shards.get(SHARD)?.seq ?? null;
-      const seq = parseSequence(String(sequence));
-      const position = { from, seq, at: nowMs - 1, parent: null, done: false, stream: "levels" };
-      const change = {
-        files: [upload],
-        positions: new Map([[SHARD, position]]),
-        gaps: [],
-        discoveredMs: nowMs,
-      };
-      take(planCommit(snapshot, change, identity(nowMs)));
-      if (nowMs % LEVEL_MS[1] === 0) await merging.run();
+  for (let atMs = startMs; atMs < startMs + spanMs; atMs += flushMs) {
+    const stage = openStage();
+    const count = Math.round((rowsASecond * flushMs) / 1000);
+    const seen = new Set<string>();
+    for (let index = 0; index < count; index += 1) {
+      const row = rowAt((sequence += 1), atMs + Math.floor((index * flushMs) / count));
+      if (!seen.has(row.key)) stage.add(row);
+      seen.add(row.key);
     }
-    await merging.run();
-    return { ...merging.figures(), flushed, files, live: snapshot.files.size };
-  } finally {
-    await parquet.close();
+    const start = windowStartMs(0, atMs);
+    const { bytes, ...file } = await stage.write(start, start + LEVEL_MS[0]);
+    stage.close();
+    const path = flushKey(start, crypto.randomUUID());
+    await store.put(path, bytes, { kind: "always" });
+    flushed += bytes.byteLength;
+    files += 1;
+    const nowMs = atMs + flushMs;
+    const upload = {
+      path,
+      level: 0,
+      windowStartMs: start,
+      sizeBytes: bytes.byteLength,
+      minChangedMs: atMs,
+      file,
+    } as const;
+    const from = snapshot.shards.get(SHARD)?.seq ?? null;
+    const seq = parseSequence(String(sequence));
+    const position = { from, seq, at: nowMs - 1, parent: null, done: false, stream: "levels" };
+    const change = {
+      files: [upload],
+      positions: new Map([[SHARD, position]]),
+      gaps: [],
+      discoveredMs: nowMs,
+    };
+    take(planCommit(snapshot, change, identity(nowMs)));
+    if (nowMs % LEVEL_MS[1] === 0) await merging.run();
   }
+  await merging.run();
+  return { ...merging.figures(), flushed, files, live: snapshot.files.size };
 }
 
 /** Merges what the watermark has passed; what was merged away is gone at once. */

@@ -1,7 +1,7 @@
 /**
  * Two lanes in threads against one: records a second by the clock, from canned GetRecords answers to commits on
  * S3. The stream and S3 are served by processes of their own, on the same cores: what they take, the threads lack.
- * And a lane alone uses more than one core, for V8 collects garbage and DuckDB writes beside it.
+ * And a lane alone uses more than one core, for V8 collects garbage beside it.
  *
  * So beside the clock's ratio stand two others: a core a thread, this process held to one core and then to two, while
  * the servers run where they like; and the processor time, which says what two threads bring where cores are free.

@@ -1,7 +1,7 @@
 /** `varve bootstrap`: the items that a table held before its stream was read. */
 import { bootstrap } from "../compactor/bootstrap.ts";
-import { openParquetWriter } from "../compactor/parquet.ts";
 import { findRepeats } from "../compactor/repeats.ts";
+import { openStages } from "../compactor/stage.ts";
 import { many } from "../shared/amounts.ts";
 import { systemClock } from "../shared/clock.ts";
 import type { ObjectStore } from "../shared/store.ts";
@@ -9,8 +9,6 @@ import type { Output } from "./output.ts";
 import { openProgress } from "./progress.ts";
 import { openTable } from "./table.ts";
 import type { Environment } from "./target.ts";
-
-const PARQUET_MEMORY_MAX_MB = 512;
 
 export async function bootstrapCommand(
   store: ObjectStore,
@@ -20,13 +18,12 @@ export async function bootstrapCommand(
   signal: AbortSignal,
 ): Promise<void> {
   const table = await openTable(environment);
-  const parquet = await openParquetWriter(PARQUET_MEMORY_MAX_MB);
   const progress = openProgress(output, systemClock);
   try {
     const result = await bootstrap(
       {
         store,
-        parquet,
+        openStage: openStages(2 ** 25),
         segments,
         clock: systemClock,
         keyNames: table.keyNames,
@@ -45,7 +42,6 @@ export async function bootstrapCommand(
         : `${many(items, "item")} taken in${resumed ? ", resumed" : ""}; ${repeated} of them had changed meanwhile: the stream's rows stand`,
     );
   } finally {
-    await parquet.close();
     table.close();
   }
 }

@@ -24,7 +24,7 @@ import type { ObjectStore } from "../shared/store.ts";
 import { LEVEL_MS, windowStartMs } from "../shared/window.ts";
 import { dataKey } from "../shared/keys.ts";
 import { putCommit } from "./committer.ts";
-import type { ParquetWriter, Stage } from "./parquet.ts";
+import type { OpenStage, Stage } from "./stage.ts";
 import type { Change, CommitPlan, UploadedFile } from "./plan.ts";
 import { planCommit } from "./plan.ts";
 import type { Rewrite } from "./rewrite.ts";
@@ -47,7 +47,7 @@ export type ScanPage = {
 export type BootstrapDeps = {
   readonly store: ObjectStore;
   readonly clock: Clock;
-  readonly parquet: ParquetWriter;
+  readonly openStage: OpenStage;
   readonly scan: (segment: number, segments: number, cursor: string | null) => Promise<ScanPage>;
   /** The table's key attributes. */
   readonly keyNames: readonly string[];
@@ -155,7 +155,7 @@ async function scanSegment(
   let cursor = start.cursor ?? null;
   let ended = start.seq !== null && start.cursor === undefined;
   while (!ended && !signal.aborted) {
-    const stage = await deps.parquet.stage();
+    const stage = deps.openStage();
     try {
       let count = Number(position.seq ?? 0);
       const before = count;
@@ -189,7 +189,7 @@ async function scanSegment(
       if (outcome === "stale") throw elsewhere(name);
       position = next;
     } finally {
-      await stage.close();
+      stage.close();
     }
   }
 }

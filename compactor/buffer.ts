@@ -11,7 +11,7 @@ import type { Gap } from "../shared/snapshot.ts";
 import type { Position } from "../shared/position.ts";
 import type { Row } from "../shared/row.ts";
 import { windowStartMs } from "../shared/window.ts";
-import type { Stage } from "./parquet.ts";
+import type { Stage } from "./stage.ts";
 
 /** What one GetRecords answer comes to. */
 export type ShardPage = {
@@ -127,7 +127,7 @@ export class WindowBuffer {
   }
 
   /** Drops what was added and not taken. */
-  close(): Promise<void> {
-    return this.#stage.close();
+  close(): void {
+    this.#stage.close();
   }
 }

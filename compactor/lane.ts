@@ -15,11 +15,11 @@ import { LEVEL_MS } from "../shared/window.ts";
 import type { Batch, ShardPage } from "./buffer.ts";
 import { WindowBuffer } from "./buffer.ts";
 import type { Start } from "./lineage.ts";
-import type { ParquetWriter } from "./parquet.ts";
 import type { CompactorLog, Patience } from "./patience.ts";
 import type { UploadedFile } from "./plan.ts";
 import { flushKey } from "./plan.ts";
 import { readShard } from "./shard.ts";
+import type { OpenStage } from "./stage.ts";
 import type { Streams } from "./stream.ts";
 
 /** The buffer may hold this many flushes' bytes while one is being written; then reading waits. */
@@ -57,7 +57,7 @@ export type Lane = {
 export type LaneDeps = {
   readonly store: ObjectStore;
   readonly streams: Streams;
-  readonly parquet: ParquetWriter;
+  readonly openStage: OpenStage;
   readonly clock: Clock;
   readonly log: CompactorLog;
   readonly patience: Patience;
@@ -72,8 +72,8 @@ export type LaneDeps = {
 type Reader = { readonly stop: AbortController; readonly ended: Promise<void> };
 
 export async function openLane(deps: LaneDeps): Promise<Lane> {
-  const { clock, log, parquet } = deps;
-  let buffer = new WindowBuffer(await parquet.stage());
+  const { clock, log, openStage } = deps;
+  let buffer = new WindowBuffer(openStage());
   const readers = new Map<string, Reader>();
   const turn = turnstile(deps.answersMax);
   let fault: unknown;
@@ -128,9 +128,8 @@ export async function openLane(deps: LaneDeps): Promise<Lane> {
         buffer.bytes >= deps.flushBytes ||
         buffer.urgent;
       if (!due) return null;
-      const next = await parquet.stage();
       const from = buffer;
-      const batch = from.take(next);
+      const batch = from.take(openStage());
       const files = await upload(deps, batch);
       if (files === null || from !== buffer) return null;
       const { positions, gaps, records, rejectedRows } = batch;
@@ -138,14 +137,14 @@ export async function openLane(deps: LaneDeps): Promise<Lane> {
     },
     reset: async () => {
       const dropped = buffer;
-      buffer = new WindowBuffer(await parquet.stage());
+      buffer = new WindowBuffer(openStage());
       await halt([...readers.keys()]);
-      await dropped.close();
+      dropped.close();
     },
     stop: () => halt([...readers.keys()]),
     close: async () => {
       await halt([...readers.keys()]);
-      await buffer.close();
+      buffer.close();
     },
     bufferedBytes: () => buffer.bytes,
   };
@@ -156,7 +155,7 @@ async function upload(deps: LaneDeps, batch: Batch): Promise<UploadedFile[] | nu
   try {
     return await writeFiles(deps, batch);
   } finally {
-    await batch.stage.close();
+    batch.stage.close();
   }
 }
 

@@ -11,7 +11,7 @@ import { openDuckDB, sqlText } from "../shared/duckdb.ts";
 import { SETSUM_DIGEST_SQL, SETSUM_HALVES_SQL, setsumFromHalves } from "../shared/setsum.ts";
 import type { DataFile, Totals } from "../shared/snapshot.ts";
 import type { MergeEngine } from "./merge.ts";
-import { summarize } from "./parquet.ts";
+import { summarize } from "./summary.ts";
 
 const FETCHED_BYTES_MAX = 32 * 1024 ** 2;
 const FETCHES_MAX = 8;

@@ -9,7 +9,7 @@ import type { MergeResult, MergeTask } from "./levels.ts";
 import { mergeTasks, planMerge, taskName } from "./levels.ts";
 import type { Metrics } from "./metrics.ts";
 import type { CompactorLog } from "./patience.ts";
-import type { ParquetFile } from "./parquet.ts";
+import type { ParquetFile } from "./summary.ts";
 import type { UploadedFile } from "./plan.ts";
 import type { CommitBeside } from "./tip.ts";
 

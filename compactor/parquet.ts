@@ -1,252 +1,271 @@
 /**
- * Rows to Parquet files, by way of a stage: DuckDB takes each row in as it is read, so that none of them is held in
- * JavaScript's heap, where keeping it until the flush would cost more than parsing it did. The statistics and the
- * set checksum come out of the same engine.
+ * Parquet files of one row group, as bytes: pages, column chunks, footer. Values are encoded where they lie; here
+ * they get their levels and headers, and are compressed into the file one after the other.
+ * Source: https://github.com/apache/parquet-format, `Encodings.md` and `src/main/thrift/parquet.thrift`
  *
- * A flush stands for the minutes until its window is merged: its rows are as they came, at zstd's cheapest level. What
- * many rows share goes into DuckDB once, as a family: handing a value over costs as much as writing it to the file.
- * Which row is the last of its key is asked of DuckDB too, for a tenth of what a map of all keys costs here.
+ * Laws
+ * - Every column is optional, and of a page its values follow its definition levels: so a buffer of values has
+ *   `levelsBytesMax` free bytes before them.
+ * - All but the first page of a chunk are data pages; the first may be its dictionary.
+ * - Every column has all of the file's rows.
  */
-import { createHash } from "node:crypto";
-import { mkdtemp, readFile, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import type { DuckDBAppender, DuckDBConnection } from "@duckdb/node-api";
-import { openDuckDB, sqlText } from "../shared/duckdb.ts";
-import type { Row } from "../shared/row.ts";
-import { SEQUENCE_DIGITS_MAX } from "../shared/sequence.ts";
-import { SETSUM_DIGEST_SQL, SETSUM_HALVES_SQL, setsumFromHalves } from "../shared/setsum.ts";
-import type { Totals } from "../shared/snapshot.ts";
+import { constants, zstdCompressSync } from "node:zlib";
+import type { ThriftValue } from "./thrift.ts";
+import { binary, bool, i32, i64, list, struct, text, varint } from "./thrift.ts";
 
-export type ParquetFile = {
-  readonly bytes: Uint8Array;
-  readonly totals: Totals;
-  readonly changes: number;
-  /** The `stats` of a Delta add action. */
-  readonly stats: string;
-  /** Hex. */
-  readonly sha256: string;
+export type ColumnType = "text" | "long" | "timestamp";
+export type Column = { readonly name: string; readonly type: ColumnType };
+export type Codec = keyof typeof CODEC;
+
+/** As it is before it is compressed. */
+export type Page = {
+  /** Levels and values. */
+  readonly plain: Uint8Array;
+  /** Nulls included. */
+  readonly rows: number;
+  readonly encoding: "plain" | "indexes";
 };
 
-/** Rows on their way into files: those of one batch. */
-export type Stage = {
-  readonly add: (row: Row) => void;
-  /**
-   * The file of the rows with `changedMs` in [startMs, endMs): of each key the one added last, for the `changes`
-   * of all. One call at a time, and none of `add` after the first.
-   */
-  readonly write: (startMs: number, endMs: number) => Promise<ParquetFile>;
-  readonly close: () => Promise<void>;
+export type Dictionary = {
+  /** As PLAIN has them. */
+  readonly plain: Uint8Array;
+  readonly values: number;
 };
 
-export type ParquetWriter = {
-  readonly stage: () => Promise<Stage>;
-  readonly close: () => Promise<void>;
+export type ColumnBounds = {
+  readonly nulls: number;
+  /** As PLAIN has them, a text without its length. */
+  readonly bounds: { readonly least: Uint8Array; readonly greatest: Uint8Array } | null;
 };
 
-const STAGE = `(family INTEGER, changed_ms BIGINT, key VARCHAR, seq VARCHAR, id VARCHAR, user_id VARCHAR, anonymous_id VARCHAR,
-  event_ms BIGINT, image VARCHAR)`;
+/** A file as far as it has come. Its memory is used again for the next one. */
+export type ParquetOutput = {
+  rows: number;
+  bytes: Buffer;
+  end: number;
+  plainBytes: number;
+  readonly columns: Column[];
+  readonly chunks: ThriftValue[];
+};
 
-const FAMILIES = `(family INTEGER, shard VARCHAR, op VARCHAR, kind VARCHAR, changes INTEGER, source VARCHAR, collection VARCHAR,
-  event VARCHAR)`;
+const TYPE = { text: 6, long: 2, timestamp: 2 } as const;
+const CONVERTED_TYPE = { text: 0, long: 18, timestamp: 10 } as const;
+const ENCODING = { plain: 0, levels: 3, indexes: 8 } as const;
+const CODEC = { none: 0, zstd: 6 } as const;
+const DATA_PAGE = 0;
+const DICTIONARY_PAGE = 2;
+const OPTIONAL = 1;
+const MAGIC = new TextEncoder().encode("PAR1");
 
-const FILE_COLUMNS = `make_timestamptz(changed_ms * 1000) AS changed_at, changed_ms, op, key, lpad(seq, ${SEQUENCE_DIGITS_MAX}, '0') AS seq,
-  shard, coalesce(repeated.changes, families.changes)::BIGINT AS changes, kind, source, collection, id, user_id, anonymous_id, event,
-  CASE WHEN event_ms BETWEEN -62135596800000 AND 253402300799999 THEN make_timestamptz(event_ms * 1000) END AS event_at, image`;
+/** A timestamp in UTC, in microseconds. */
+const TIMESTAMP_LOGICAL_TYPE = struct({ 8: struct({ 1: bool(true), 2: struct({ 2: struct({}) }) }) });
+
+const LEVELS_LENGTH_BYTES = 4;
+const RUN_BYTES_MAX = 8;
+const GROWTH = 1.25;
+/** Of its bytes, what a column's first page should come to; and how much more than one page the next. */
+const SHARE = 1 / 5;
+const MARGIN = 1.1;
+const COMPRESSED_BYTES_MIN = 1024;
+
+/** Room for the definition levels of so many rows. */
+export const levelsBytesMax = (rows: number): number =>
+  LEVELS_LENGTH_BYTES + RUN_BYTES_MAX + Math.ceil(rows / 8);
 
 /**
- * DuckDB holds a row group until it is whole: a small one stays in the processor's cache, and takes no new memory from
- * the system for each flush. And it looks for values that repeat until it has found more than the limit: what families
- * share repeats, all else is of one row or few.
+ * Puts the definition levels of `rows` rows right before `end`; gives where they begin.
+ * @param present a bit a row, the lowest first: whether it has a value
  */
-const FILE_FORMAT =
-  "FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1, ROW_GROUP_SIZE 16384, DICTIONARY_SIZE_LIMIT 1000";
-
-/** Columns whose least and greatest values stand in the log, so that readers can pass over files. */
-const STATS_COLUMNS = ["changed_ms", "kind", "source", "collection", "id"] as const;
-const STATS_TEXT_MAX = 128;
-
-export async function openParquetWriter(memoryMaxMB: number): Promise<ParquetWriter> {
-  const dir = await mkdtemp(join(tmpdir(), "varve-parquet-"));
-  const duckdb = await openDuckDB({ threads: 1, memoryMaxMB, spillDir: join(dir, "spill") });
-  let stages = 0;
-  return {
-    stage: async () => {
-      const number = (stages += 1);
-      return openStage(await duckdb.connect(), `stage_${number}`, join(dir, String(number)));
-    },
-    close: async () => {
-      duckdb.close();
-      await rm(dir, { recursive: true, force: true });
-    },
-  };
+export function putLevels(
+  bytes: Uint8Array,
+  end: number,
+  rows: number,
+  values: number,
+  present: Uint8Array,
+): number {
+  const constant = values === rows || values === 0;
+  const run = constant ? [...varint(rows * 2), values === 0 ? 0 : 1] : varint(Math.ceil(rows / 8) * 2 + 1);
+  const bits = constant ? 0 : Math.ceil(rows / 8);
+  const start = end - bits - run.length - LEVELS_LENGTH_BYTES;
+  new DataView(bytes.buffer, bytes.byteOffset).setUint32(start, run.length + bits, true);
+  bytes.set(run, start + LEVELS_LENGTH_BYTES);
+  if (!constant) bytes.set(present.subarray(0, bits), end - bits);
+  return start;
 }
 
-async function openStage(connection: DuckDBConnection, name: string, prefix: string): Promise<Stage> {
-  await connection.run(`CREATE TABLE ${name} ${STAGE}`);
-  const appender = await connection.createAppender(name);
-  const families = openFamilies();
-  let sealed = false;
+/**
+ * At zstd's cheapest level.
+ * @param bytesMax what it should come to. It comes in buffers of that size: a second one costs time, and one that is
+ * much too large makes V8 collect garbage.
+ */
+const compressed = (plain: Uint8Array, bytesMax: number): Uint8Array =>
+  zstdCompressSync(plain, {
+    chunkSize: Math.max(COMPRESSED_BYTES_MIN, bytesMax),
+    params: { [constants.ZSTD_c_compressionLevel]: 1 },
+  });
 
-  const seal = async (): Promise<void> => {
-    if (sealed) return;
-    sealed = true;
-    appender.closeSync();
-    await connection.run(`CREATE TEMP TABLE families ${FAMILIES}`);
-    await appendFamilies(connection, families.all);
-  };
-
-  return {
-    add: (row) => appendRow(appender, families.of(row), row),
-
-    write: async (startMs, endMs) => {
-      await seal();
-      // A name for each window: DuckDB remembers what it has read under a name.
-      const path = `${prefix}-${startMs}.parquet`;
-      const rows = `${name} JOIN families USING (family)`;
-      const isIn = `changed_ms >= ${startMs} AND changed_ms < ${endMs}`;
-      // In a table that was only appended to, rowid counts the rows from 0.
-      await connection.run(
-        `CREATE OR REPLACE TEMP TABLE repeated AS SELECT key, max(${name}.rowid) AS last, sum(changes) AS changes
-         FROM ${rows} WHERE ${isIn} GROUP BY key HAVING count(*) > 1`,
-      );
-      await connection.run(
-        `COPY (SELECT ${FILE_COLUMNS} FROM ${rows} LEFT JOIN repeated USING (key)
-         WHERE ${isIn} AND (last IS NULL OR last = ${name}.rowid))
-         TO ${sqlText(path)} (${FILE_FORMAT})`,
-      );
-      const summary = await summarize(connection, `read_parquet(${sqlText(path)})`);
-      const bytes = await readFile(path);
-      await rm(path, { force: true });
-      return { ...summary, bytes, sha256: createHash("sha256").update(bytes).digest("hex") };
-    },
-
-    close: async () => {
-      if (!sealed) appender.closeSync();
-      await connection.run(`DROP TABLE ${name}`);
-      connection.closeSync();
-    },
-  };
-}
-
-/** What the log says of a file, out of its rows: any relation that has the row columns. */
-export async function summarize(
-  connection: DuckDBConnection,
-  relation: string,
-): Promise<Pick<ParquetFile, "totals" | "changes" | "stats">> {
-  const result = await connection.runAndReadAll(
-    `SELECT count(*)::INTEGER AS rows, sum(changes)::VARCHAR AS changes, ${SETSUM_HALVES_SQL},
-     ${STATS_COLUMNS.map((column) => `min(${column})::VARCHAR, max(${column})::VARCHAR, (count(*) - count(${column}))::INTEGER`).join(", ")}
-     FROM (SELECT *, ${SETSUM_DIGEST_SQL} AS digest FROM ${relation})`,
-  );
-  const [values] = result.getRows();
-  if (values === undefined) throw new Error("DuckDB gave no summary");
-  const [count, changes, upper, lower, ...bounds] = values as [number, string, string, string, ...unknown[]];
-  return {
-    totals: { rows: count, sum: setsumFromHalves(upper, lower) },
-    changes: Number(changes),
-    stats: statsJson(count, bounds),
-  };
-}
-
-type Family = Pick<Row, "shard" | "op" | "kind" | "changes" | "source" | "collection" | "event">;
-type Families = {
-  /** The number of the row's family. */
-  readonly of: (row: Row) => number;
-  /** By number. */
-  readonly all: readonly Family[];
-};
-
-/** Keyed by value after value: text that holds them all would have to be made and hashed for each row. */
-type Branch<Leaf> = Map<string | number | null, Leaf>;
-
-function openFamilies(): Families {
-  const all: Family[] = [];
-  const kins: Branch<Branch<Branch<Branch<Branch<Branch<Branch<number>>>>>>> = new Map();
-  let last: Row | null = null;
-  let alike: Branch<Branch<Branch<number>>> = new Map();
-  return {
-    all,
-    of: (row) => {
-      const { shard, op, kind, changes, source, collection, event } = row;
-      // These seldom differ from one row to the next.
-      if (last?.shard !== shard || last.op !== op || last.kind !== kind || last.changes !== changes)
-        alike = branch(branch(branch(branch(kins, shard), op), kind), changes);
-      last = row;
-      const named = branch(branch(alike, source), collection);
-      let family = named.get(event);
-      if (family === undefined) {
-        family = all.push({ shard, op, kind, changes, source, collection, event }) - 1;
-        named.set(event, family);
-      }
-      return family;
-    },
-  };
-}
-
-function branch<Leaf>(from: Branch<Branch<Leaf>>, value: string | number | null): Branch<Leaf> {
-  let next = from.get(value);
-  if (next === undefined) from.set(value, (next = new Map()));
-  return next;
-}
-
-async function appendFamilies(connection: DuckDBConnection, families: readonly Family[]): Promise<void> {
-  const appender = await connection.createAppender("families");
-  for (const [index, { shard, op, kind, changes, source, collection, event }] of families.entries()) {
-    appender.appendInteger(index);
-    appender.appendVarchar(shard);
-    appender.appendVarchar(op);
-    appendText(appender, kind);
-    appender.appendInteger(changes);
-    appendText(appender, source);
-    appendText(appender, collection);
-    appendText(appender, event);
-    appender.endRow();
+/**
+ * Dictionary indexes as a page has them, without levels: one run when all are equal, and their bits otherwise.
+ * @param dictionarySize less than 2^24
+ */
+export function indexBytes(indexes: Uint32Array, dictionarySize: number): Uint8Array {
+  const width = Math.max(1, 32 - Math.clz32(dictionarySize - 1));
+  const first = indexes[0] ?? 0;
+  if (indexes.every((index) => index === first)) {
+    const value = Array.from({ length: Math.ceil(width / 8) }, (_, byte) => (first >>> (8 * byte)) & 0xff);
+    return Uint8Array.from([width, ...varint(indexes.length * 2), ...value]);
   }
-  appender.closeSync();
+  const groups = Math.ceil(indexes.length / 8);
+  const head = [width, ...varint(groups * 2 + 1)];
+  const bytes = new Uint8Array(head.length + groups * width);
+  bytes.set(head);
+  let [at, held, bits] = [head.length, 0, 0];
+  for (const index of indexes) {
+    held |= index << bits;
+    for (bits += width; bits >= 8; bits -= 8) {
+      bytes[at++] = held;
+      held >>>= 8;
+    }
+  }
+  if (bits > 0) bytes[at] = held;
+  return bytes;
 }
 
-function appendRow(appender: DuckDBAppender, family: number, row: Row): void {
-  appender.appendInteger(family);
-  appender.appendDouble(row.changedMs);
-  appender.appendVarchar(row.key);
-  appender.appendVarchar(row.seq);
-  appendText(appender, row.id);
-  appendText(appender, row.userId);
-  appendText(appender, row.anonymousId);
-  if (row.eventMs === null || !Number.isSafeInteger(row.eventMs)) appender.appendNull();
-  else appender.appendDouble(row.eventMs);
-  appendText(appender, row.image);
-  appender.endRow();
+export const openOutput = (): ParquetOutput => ({
+  rows: 0,
+  bytes: Buffer.allocUnsafeSlow(0),
+  end: 0,
+  plainBytes: 0,
+  columns: [],
+  chunks: [],
+});
+
+/** Begins a file of so many rows; forgets the one before. */
+export function beginFile(output: ParquetOutput, rows: number): void {
+  output.rows = rows;
+  output.end = 0;
+  output.plainBytes = 0;
+  output.columns.length = 0;
+  output.chunks.length = 0;
+  append(output, MAGIC);
 }
 
-function appendText(appender: DuckDBAppender, text: string | null): void {
-  if (text === null) appender.appendNull();
-  else appender.appendVarchar(text);
-}
-
-/** `bounds` holds least, greatest and null count of each statistics column in turn. */
-function statsJson(rows: number, bounds: readonly unknown[]): string {
-  const minValues: Record<string, unknown> = {};
-  const maxValues: Record<string, unknown> = {};
-  const nullCount: Record<string, number> = {};
-  STATS_COLUMNS.forEach((column, index) => {
-    const [min, max, nulls] = bounds.slice(index * 3, index * 3 + 3) as [
-      string | null,
-      string | null,
-      number,
-    ];
-    nullCount[column] = nulls;
-    if (min === null || max === null || min.length > STATS_TEXT_MAX || max.length > STATS_TEXT_MAX) return;
-    minValues[column] = column === "changed_ms" ? Number(min) : min;
-    maxValues[column] = column === "changed_ms" ? Number(max) : max;
+/** Adds the next column, all of it. */
+export function addColumn(
+  output: ParquetOutput,
+  column: Column,
+  codec: Codec,
+  { nulls, bounds }: ColumnBounds,
+  dictionary: Dictionary | null,
+  pages: Iterable<Page>,
+): void {
+  const start = output.end;
+  const before = output.plainBytes;
+  const encodings = new Set<keyof typeof ENCODING>(["levels"]);
+  if (dictionary !== null) {
+    const header = struct({ 1: i32(dictionary.values), 2: i32(ENCODING.plain) });
+    encodings.add("plain");
+    addPage(output, dictionary.plain, codec, DICTIONARY_PAGE, { 7: header }, SHARE);
+  }
+  const dataStart = output.end;
+  let rows = 0;
+  let share = SHARE;
+  for (const page of pages) {
+    const header = struct({
+      1: i32(page.rows),
+      2: i32(ENCODING[page.encoding]),
+      3: i32(ENCODING.levels),
+      4: i32(ENCODING.levels),
+    });
+    encodings.add(page.encoding);
+    share = MARGIN * addPage(output, page.plain, codec, DATA_PAGE, { 5: header }, share);
+    rows += page.rows;
+  }
+  if (rows !== output.rows) throw new Error(`${column.name} has ${rows} rows of ${output.rows}`);
+  const metaData = struct({
+    1: i32(TYPE[column.type]),
+    2: list([...encodings].map((encoding) => i32(ENCODING[encoding]))),
+    3: list([text(column.name)]),
+    4: i32(CODEC[codec]),
+    5: i64(rows),
+    6: i64(output.plainBytes - before),
+    7: i64(output.end - start),
+    9: i64(dataStart),
+    11: dictionary === null ? undefined : i64(start),
+    12: struct({
+      3: i64(nulls),
+      5: bounds === null ? undefined : binary(bounds.greatest),
+      6: bounds === null ? undefined : binary(bounds.least),
+    }),
   });
-  const least = minValues["changed_ms"] as number;
-  const greatest = maxValues["changed_ms"] as number;
-  return JSON.stringify({
-    numRecords: rows,
-    minValues: { changed_at: new Date(least).toISOString(), ...minValues },
-    maxValues: { changed_at: new Date(greatest).toISOString(), ...maxValues },
-    nullCount: { changed_at: 0, ...nullCount },
+  output.columns.push(column);
+  output.chunks.push(struct({ 2: i64(0), 3: metaData }));
+}
+
+/** Gives what share of its bytes the page came to. @param share what it should come to */
+function addPage(
+  output: ParquetOutput,
+  plain: Uint8Array,
+  codec: Codec,
+  type: number,
+  headerOfType: Readonly<Record<number, ThriftValue>>,
+  share: number,
+): number {
+  const body = codec === "zstd" ? compressed(plain, Math.ceil(plain.length * share)) : plain;
+  const header = struct({ 1: i32(type), 2: i32(plain.length), 3: i32(body.length), ...headerOfType }).bytes;
+  append(output, header);
+  append(output, body);
+  output.plainBytes += header.length + plain.length;
+  return body.length / plain.length;
+}
+
+/** The whole file, in memory of its own. */
+export function endFile(output: ParquetOutput): Uint8Array {
+  const { rows, columns, chunks, plainBytes, end } = output;
+  const rowGroup = struct({
+    1: list(chunks),
+    2: i64(plainBytes),
+    3: i64(rows),
+    5: i64(MAGIC.length),
+    6: i64(end - MAGIC.length),
   });
+  const footer = struct({
+    1: i32(1),
+    2: list([struct({ 4: text("varve"), 5: i32(columns.length) }), ...columns.map(schemaElement)]),
+    3: i64(rows),
+    4: list([rowGroup]),
+    6: text("varve"),
+    // Bounds are by the type's own order: texts byte by byte.
+    7: list(columns.map(() => struct({ 1: struct({}) }))),
+  }).bytes;
+  append(output, footer);
+  append(output, int32(footer.length));
+  append(output, MAGIC);
+  return new Uint8Array(output.bytes.subarray(0, output.end));
+}
+
+const schemaElement = ({ name, type }: Column): ThriftValue =>
+  struct({
+    1: i32(TYPE[type]),
+    3: i32(OPTIONAL),
+    4: text(name),
+    6: i32(CONVERTED_TYPE[type]),
+    10: type === "timestamp" ? TIMESTAMP_LOGICAL_TYPE : undefined,
+  });
+
+function int32(value: number): Uint8Array {
+  const bytes = new Uint8Array(4);
+  new DataView(bytes.buffer).setUint32(0, value, true);
+  return bytes;
+}
+
+function append(output: ParquetOutput, bytes: ArrayLike<number>): void {
+  const end = output.end + bytes.length;
+  if (end > output.bytes.length) {
+    const grown = Buffer.allocUnsafeSlow(Math.max(end, Math.ceil(output.bytes.length * GROWTH)));
+    output.bytes.copy(grown, 0, 0, output.end);
+    output.bytes = grown;
+  }
+  output.bytes.set(bytes, output.end);
+  output.end = end;
 }

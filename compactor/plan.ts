@@ -11,7 +11,7 @@ import { EMPTY_LOG, GAP_DOMAIN, LOG_DOMAIN, addTotals, applyCommit } from "../sh
 import { watermarkOf } from "../shared/watermark.ts";
 import type { Level } from "../shared/window.ts";
 import { dateOf } from "../shared/window.ts";
-import type { ParquetFile } from "./parquet.ts";
+import type { ParquetFile } from "./summary.ts";
 
 /** A data file that is in the store, but not yet in the log. */
 export type UploadedFile = {

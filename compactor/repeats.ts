@@ -11,7 +11,7 @@ import type { DataFile } from "../shared/snapshot.ts";
 import type { ObjectStore } from "../shared/store.ts";
 import { totalsOf } from "./merge-engine.ts";
 import { fetchSound } from "./merge.ts";
-import { summarize } from "./parquet.ts";
+import { summarize } from "./summary.ts";
 import type { Rewrite } from "./rewrite.ts";
 
 const MEMORY_MAX_MB = 512;

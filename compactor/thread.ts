@@ -13,17 +13,15 @@ import type { Lane, LaneBatch } from "./lane.ts";
 import { openLane } from "./lane.ts";
 import type { Start } from "./lineage.ts";
 import type { CallName, Metrics } from "./metrics.ts";
-import { openParquetWriter } from "./parquet.ts";
 import type { CompactorLog, Patience } from "./patience.ts";
 import { openPatience } from "./patience.ts";
+import { openStages } from "./stage.ts";
 import { openStreams } from "./stream.ts";
 
 /** Of a process, its lanes together. */
 const ANSWERS_MAX = 16;
-const PARQUET_MEMORY_MAX_MB = 256;
 /** What a lane of many has at least. */
 const ANSWERS_MIN = 2;
-const PARQUET_MEMORY_MIN_MB = 64;
 /** Answers are short-lived: a thread's heap is not to grow by them before they are collected. */
 const YOUNG_MAX_MB = 24;
 
@@ -55,17 +53,17 @@ export async function openLocalLane(
   patience: Patience,
 ): Promise<OpenedLane> {
   const store = openS3Store(s3ConfigOf(config));
-  const parquet = await openParquetWriter(Math.max(PARQUET_MEMORY_MIN_MB, PARQUET_MEMORY_MAX_MB / lanes));
   const { minMs, maxMs } = pollDelays(config);
+  const flushBytes = Math.ceil(config.VARVE_FLUSH_BYTES / lanes);
   const lane = await openLane({
     store: countedStore(store, metrics),
     streams: countedStreams(openStreams(streamsConfigOf(config)), metrics),
-    parquet,
+    openStage: openStages(flushBytes),
     clock: systemClock,
     log,
     patience,
     flushMs: config.VARVE_FLUSH,
-    flushBytes: Math.ceil(config.VARVE_FLUSH_BYTES / lanes),
+    flushBytes,
     answersMax: Math.max(ANSWERS_MIN, Math.ceil(ANSWERS_MAX / lanes)),
     pollMinMs: minMs,
     pollMaxMs: maxMs,
@@ -74,7 +72,6 @@ export async function openLocalLane(
     lane,
     close: async () => {
       await lane.close();
-      await parquet.close();
       store.close();
     },
   };

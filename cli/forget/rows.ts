@@ -4,7 +4,7 @@ import { readFile, rm } from "node:fs/promises";
 import type { ReadFile, Scratch } from "../../reader/scratch.ts";
 import { missing, openScratch } from "../../reader/scratch.ts";
 import { filesInRange } from "../../reader/range.ts";
-import { summarize } from "../../compactor/parquet.ts";
+import { summarize } from "../../compactor/summary.ts";
 import type { Rewrite } from "../../compactor/rewrite.ts";
 import { commitRewrite } from "../../compactor/rewrite.ts";
 import type { Clock } from "../../shared/clock.ts";

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import type { ParquetFile } from "../../compactor/parquet.ts";
+import type { ParquetFile } from "../../compactor/summary.ts";
 import type { MergeTask } from "../../compactor/levels.ts";
 import { expiredFiles, mergeTasks, planExpire, planMerge } from "../../compactor/levels.ts";
 import { dataKey } from "../../shared/keys.ts";

@@ -5,10 +5,10 @@
  * Merged files and older flushes are in the log and not in the store: the console does not read them.
  */
 import { seq } from "../../bench/laid.ts";
-import { openParquetWriter } from "../../compactor/parquet.ts";
-import type { ParquetWriter } from "../../compactor/parquet.ts";
 import type { Change, UploadedFile } from "../../compactor/plan.ts";
 import { addAction, flushKey, logAction, planCommit, planCreate, sound } from "../../compactor/plan.ts";
+import type { OpenStage } from "../../compactor/stage.ts";
+import { openStages } from "../../compactor/stage.ts";
 import type { Action, Commit } from "../../shared/delta.ts";
 import { encodeCommit } from "../../shared/delta.ts";
 import { commitKey, dataKey } from "../../shared/keys.ts";
@@ -46,22 +46,18 @@ export async function layWorld(store: ObjectStore): Promise<Snapshot> {
   const random = randomOf(7);
   const log = await openLog(store, windowStartMs(3, NOW) - DAYS * DAY_MS + 9 * HOUR_MS);
   const shards = openShards(log);
-  const writer = await openParquetWriter(512);
-  try {
-    await layPast(log, shards, random);
-    for (let ms = windowStartMs(1, NOW - FLUSHES_FROM_MS) + 2 * FLUSH_MS; ms <= NOW - 3_000; ms += FLUSH_MS) {
-      const file =
-        ms < NOW - REAL_FROM_MS
-          ? flushed(ms, random)
-          : await realFlush(store, writer, ms, shards.rowShard, random);
-      await log.change({ files: file, positions: shards.at(ms), discoveredMs: ms - 700 }, ms);
-      const ended = windowStartMs(1, ms) - LEVEL_MS[1];
-      if (Math.floor((ms - windowStartMs(1, ms)) / FLUSH_MS) === 2) await log.merge(1, ended, ms + 900);
-    }
-    return log.snapshot();
-  } finally {
-    await writer.close();
+  const openStage = openStages(2 ** 25);
+  await layPast(log, shards, random);
+  for (let ms = windowStartMs(1, NOW - FLUSHES_FROM_MS) + 2 * FLUSH_MS; ms <= NOW - 3_000; ms += FLUSH_MS) {
+    const file =
+      ms < NOW - REAL_FROM_MS
+        ? flushed(ms, random)
+        : await realFlush(store, openStage, ms, shards.rowShard, random);
+    await log.change({ files: file, positions: shards.at(ms), discoveredMs: ms - 700 }, ms);
+    const ended = windowStartMs(1, ms) - LEVEL_MS[1];
+    if (Math.floor((ms - windowStartMs(1, ms)) / FLUSH_MS) === 2) await log.merge(1, ended, ms + 900);
   }
+  return log.snapshot();
 }
 
 async function openLog(store: ObjectStore, startMs: number): Promise<Log> {
@@ -285,7 +281,7 @@ const REASONS = [
 
 async function realFlush(
   store: ObjectStore,
-  writer: ParquetWriter,
+  openStage: OpenStage,
   ms: number,
   shard: string,
   random: Random,
@@ -297,10 +293,10 @@ async function realFlush(
   });
   const files: UploadedFile[] = [];
   for (const [start, group] of Map.groupBy(rows, ({ changedMs }) => windowStartMs(0, changedMs))) {
-    const stage = await writer.stage();
+    const stage = openStage();
     for (const row of group) stage.add(row);
     const { bytes, ...file } = await stage.write(start, start + LEVEL_MS[0]);
-    await stage.close();
+    stage.close();
     const path = flushKey(start, `w${(names += 1)}`);
     await store.put(path, bytes, { kind: "always" });
     const minChangedMs = group[0]?.changedMs ?? ms;

@@ -3,18 +3,18 @@ import type { CompactorDeps } from "../../compactor/compactor.ts";
 import { openLane } from "../../compactor/lane.ts";
 import { openMerger } from "../../compactor/merge.ts";
 import { NO_METRICS } from "../../compactor/metrics.ts";
-import type { ParquetWriter } from "../../compactor/parquet.ts";
 import type { CompactorLog } from "../../compactor/patience.ts";
+import type { OpenStage } from "../../compactor/stage.ts";
 import type { Streams } from "../../compactor/stream.ts";
 import type { Clock } from "../../shared/clock.ts";
 import type { ObjectStore } from "../../shared/store.ts";
-import { jsonMerge, jsonParquet } from "./parquet.ts";
+import { jsonMerge, jsonStage } from "./parquet.ts";
 
 export type FakeDeps = {
   readonly store: ObjectStore;
   readonly streams: Streams;
   readonly clock: Clock;
-  readonly parquet?: ParquetWriter;
+  readonly openStage?: OpenStage;
   readonly log?: CompactorLog;
   readonly upkeep?: CompactorDeps["upkeep"];
   readonly lanes?: number;
@@ -28,7 +28,7 @@ export type FakeDeps = {
 export function compactorDeps(given: FakeDeps): CompactorDeps {
   const { store, streams, clock, flushMs, heartbeatMs, pollMinMs, pollMaxMs } = given;
   const log = given.log ?? { info: () => {}, warn: () => {} };
-  const parquet = given.parquet ?? jsonParquet();
+  const openStage = given.openStage ?? jsonStage;
   const flushBytes = given.flushBytes ?? 2_000_000;
   return {
     store,
@@ -45,7 +45,7 @@ export function compactorDeps(given: FakeDeps): CompactorDeps {
             clock,
             log,
             patience,
-            parquet,
+            openStage,
             flushMs,
             flushBytes,
             answersMax: 32,

@@ -1,6 +1,7 @@
-/** A Parquet writer whose files are JSON: the same totals and statistics, without an engine. */
+/** Stages whose files are JSON: the same totals and statistics. */
 import { createHash } from "node:crypto";
-import type { ParquetFile, ParquetWriter, Stage } from "../../compactor/parquet.ts";
+import type { Stage } from "../../compactor/stage.ts";
+import type { ParquetFile } from "../../compactor/summary.ts";
 import type { MergeEngine } from "../../compactor/merge.ts";
 import type { Row } from "../../shared/row.ts";
 import { compareSequence, sequenceColumn } from "../../shared/sequence.ts";
@@ -56,11 +57,9 @@ export function jsonStage(): Stage & { readonly rows: readonly Row[] } {
       }
       return encodeRows(last.values());
     },
-    close: async () => {},
+    close: () => {},
   };
 }
-
-export const jsonParquet = (): ParquetWriter => ({ stage: async () => jsonStage(), close: async () => {} });
 
 const totalsOf = (rows: readonly Row[]): Totals => ({ rows: rows.length, sum: setsumOfRows(rows) });
 

@@ -16,7 +16,7 @@ import { loadSnapshot, readCommits } from "../../shared/log.ts";
 import type { Gap, Snapshot } from "../../shared/snapshot.ts";
 import type { ObjectStore } from "../../shared/store.ts";
 import type { Row } from "../../shared/row.ts";
-import { decodeRows, jsonParquet } from "../fakes/parquet.ts";
+import { decodeRows, jsonStage } from "../fakes/parquet.ts";
 import type { MemoryStore } from "../fakes/store.ts";
 import { memoryStore } from "../fakes/store.ts";
 import { checkLog } from "../sim/truth.ts";
@@ -197,7 +197,7 @@ export function depsOf(
         clock,
         log,
         patience,
-        parquet: jsonParquet(),
+        openStage: jsonStage,
         flushMs: FLUSH_MS,
         flushBytes: 4_000_000,
         answersMax: 32,

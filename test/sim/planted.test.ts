@@ -2,7 +2,7 @@
 import { expect, test, vi } from "vitest";
 import type * as committer from "../../compactor/committer.ts";
 import type * as lineage from "../../compactor/lineage.ts";
-import type { ParquetFile } from "../../compactor/parquet.ts";
+import type { ParquetFile } from "../../compactor/summary.ts";
 import type * as plan from "../../compactor/plan.ts";
 import type * as parquet from "../fakes/parquet.ts";
 import type * as streams from "../fakes/streams.ts";

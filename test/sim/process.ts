@@ -1,7 +1,7 @@
 /** A compactor as a process: it dies at its calls to the outside, is paused and wakes up, and is started again. */
 import type { CompactorDeps } from "../../compactor/compactor.ts";
 import { runCompactor } from "../../compactor/compactor.ts";
-import type { ParquetWriter } from "../../compactor/parquet.ts";
+import type { OpenStage } from "../../compactor/stage.ts";
 import type { IteratorOutcome, PageOutcome } from "../../compactor/stream.ts";
 import type { Upkeep } from "../../compactor/upkeep.ts";
 import { cleanLog, openUpkeep } from "../../compactor/upkeep.ts";
@@ -10,7 +10,7 @@ import { VarveError } from "../../shared/errors.ts";
 import { parseLogKey } from "../../shared/keys.ts";
 import type { ListedObject, ObjectStore, PutOutcome } from "../../shared/store.ts";
 import { compactorDeps } from "../fakes/compactor.ts";
-import { jsonParquet } from "../fakes/parquet.ts";
+import { jsonStage } from "../fakes/parquet.ts";
 import type { Random } from "../fakes/random.ts";
 import type { World } from "./world.ts";
 
@@ -149,7 +149,6 @@ type Call = <T>(
 function depsOf(world: World, state: State, random: Random, call: Call): CompactorDeps {
   const { plan, time, store, streams } = world;
   const skewMs = random.between(-plan.skewMaxMs, plan.skewMaxMs);
-  const parquet = jsonParquet();
   const clock: Clock = {
     nowMs: () => time.nowMs() + skewMs,
     uuid: random.uuid,
@@ -193,7 +192,7 @@ function depsOf(world: World, state: State, random: Random, call: Call): Compact
   return compactorDeps({
     ...outside,
     clock,
-    parquet: slowly(parquet, call),
+    openStage: slowly(jsonStage, call),
     upkeep: upkeepOf(outside.store, clock, plan.logRetentionMs),
     lanes: plan.lanes,
     flushMs: FLUSH_MS,
@@ -219,13 +218,12 @@ function upkeepOf(store: ObjectStore, clock: Clock, logRetentionMs: number | nul
 }
 
 /** Writing a file takes time, and the process may die of it. */
-const slowly = (parquet: ParquetWriter, call: Call): ParquetWriter => ({
-  ...parquet,
-  stage: async () => {
-    const stage = await parquet.stage();
+const slowly =
+  (openStage: OpenStage, call: Call): OpenStage =>
+  () => {
+    const stage = openStage();
     return { ...stage, write: (...rows) => call(() => stage.write(...rows), cancelled) };
-  },
-});
+  };
 
 /** A compactor may end when it finds no stream or log at its start: it is started again. */
 const isPassing = (error: unknown): boolean =>
