@@ -23,7 +23,7 @@ import { startChild } from "./child.ts";
 import type { BenchRow } from "./report.ts";
 import { median } from "./report.ts";
 
-const PAGES = 30;
+const PAGES = 90;
 const SHARDS = 8;
 const RECORDS = PAGES * 1000 * SHARDS;
 const ROUNDS = 3;
