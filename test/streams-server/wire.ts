@@ -226,6 +226,7 @@ export function openWire(tape: Tape, nowMs: () => number, random: Random): Wire 
           if (fault === "repeated" && before !== undefined) return before;
           const answer = getRecords(call, fault === "empty");
           const { NextShardIterator: next } = JSON.parse(answer.body) as { NextShardIterator?: string };
+          answers.delete(call.ShardIterator ?? "");
           if (next !== undefined) answers.set(next, answer);
           return answer;
         }
