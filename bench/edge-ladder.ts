@@ -6,21 +6,24 @@
 import { join } from "node:path";
 import { measureHosts, startCannedTable, startEdge } from "./edge.ts";
 import { trackBatch } from "./edge-bodies.ts";
-import { STEPS } from "./edge-steps.ts";
 import type { BenchRow } from "./report.ts";
-import { bundle, startWorker } from "./worker-host.ts";
+import { startWorker } from "./worker-host.ts";
+import { bundleWorker } from "../local/worker-bundle.ts";
 import type { WorkerHost } from "./worker-host.ts";
 
 const REQUESTS = 60;
 
+/** As edge-steps.ts has them. */
+const STEPS = ["read", "parse", "items", "sign", "call", "parse and call", "least"] as const;
+
 export async function benchEdgeLadder(progress: (what: string) => void): Promise<BenchRow[]> {
   progress("step by step, a minute");
   const table = await startCannedTable();
-  const script = await bundle(join(import.meta.dirname, "edge-steps.ts"));
+  const modules = await bundleWorker(join(import.meta.dirname, "edge-steps.ts"));
   const hosts = new Map<string, WorkerHost>();
   try {
     const start = (STEP: string) =>
-      startWorker({ script, bindings: { STEP, DYNAMODB_ENDPOINT: table.endpoint } });
+      startWorker({ modules, bindings: { STEP, DYNAMODB_ENDPOINT: table.endpoint } });
     // Ratios are to the first.
     for (const step of ["parse", ...STEPS.filter((name) => name !== "parse")]) {
       hosts.set(step, await start(step));

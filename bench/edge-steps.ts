@@ -10,7 +10,6 @@ import { openBatch } from "../edge/open-batch.ts";
 import { readPlain } from "../edge/plain.ts";
 
 type Bindings = { readonly STEP: string; readonly DYNAMODB_ENDPOINT: string };
-export const STEPS = ["read", "parse", "items", "sign", "call", "parse and call", "least"] as const;
 
 const sign = createSigner();
 const credentials = { accessKeyId: "bench", secretAccessKey: "bench" };

@@ -11,7 +11,8 @@ import { identifyBatch, singleEvent, trackBatch } from "./edge-bodies.ts";
 import type { BenchBody } from "./edge-bodies.ts";
 import type { BenchRow } from "./report.ts";
 import { median } from "./report.ts";
-import { bundle, startWorker } from "./worker-host.ts";
+import { startWorker } from "./worker-host.ts";
+import { bundleWorker } from "../local/worker-bundle.ts";
 import type { WorkerHost } from "./worker-host.ts";
 
 const WRITE_KEY = "bench";
@@ -35,7 +36,7 @@ export async function startCannedTable(): Promise<CannedTable> {
 
 export async function startEdge(endpoint: string): Promise<WorkerHost> {
   return startWorker({
-    script: await bundle(join(import.meta.dirname, "../edge/worker.ts")),
+    modules: await bundleWorker(join(import.meta.dirname, "../edge/worker.ts")),
     bindings: {
       DYNAMODB_ENDPOINT: endpoint,
       DYNAMODB_TABLE: "varve",
@@ -106,7 +107,7 @@ const CASES: readonly Case[] = [
   { make: singleEvent, requests: 500, limit: null },
 ];
 
-const WARM_ROUNDS = 6;
+const WARM_ROUNDS = 30;
 const ROUNDS = 11;
 
 export type Measured = {
@@ -161,7 +162,7 @@ async function measure(
 export async function benchEdge(progress: (what: string) => void): Promise<BenchRow[]> {
   progress("a core's work, half a minute");
   const table = await startCannedTable();
-  const parseOnly = await startWorker({ script: PARSE_ONLY });
+  const parseOnly = await startWorker({ modules: PARSE_ONLY });
   const edge = await startEdge(table.endpoint);
   try {
     const rows: BenchRow[] = [];

@@ -44,12 +44,7 @@ export async function benchThreads(progress: (what: string) => void): Promise<Be
     String(PAGES),
     String(SHARDS),
   ]);
-  const s3 = await startChild(join(import.meta.dirname, "s3-server.ts"), [
-    dir,
-    "changelog",
-    "bench",
-    "bench-secret",
-  ]);
+  const s3 = await startChild(join(import.meta.dirname, "log-s3-server.ts"), []);
   process.env["AWS_ACCESS_KEY_ID"] = "bench";
   process.env["AWS_SECRET_ACCESS_KEY"] = "bench";
   const holds = CORES > 1 && hold(CORES);

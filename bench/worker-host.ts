@@ -8,8 +8,8 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "n
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { build } from "esbuild";
 import { freePort } from "../local/ports.ts";
+import type { WorkerModule } from "../local/worker-bundle.ts";
 
 /** The `workerd` package says where its binary is, and has no types. */
 const { default: workerdPath } = createRequire(import.meta.url)("workerd") as { readonly default: string };
@@ -24,21 +24,6 @@ export type WorkerHost = {
   readonly errors: () => string;
   readonly stop: () => Promise<void>;
 };
-
-export async function bundle(entry: string): Promise<string> {
-  const built = await build({
-    entryPoints: [entry],
-    bundle: true,
-    format: "esm",
-    target: "es2024",
-    conditions: ["workerd", "worker", "browser"],
-    write: false,
-    external: ["node:*", "cloudflare:*"],
-  });
-  const [output] = built.outputFiles;
-  if (output === undefined) throw new Error(`esbuild made nothing of ${entry}`);
-  return output.text;
-}
 
 const ERRORS_MAX = 1_000_000;
 
@@ -57,11 +42,17 @@ function residentBytes(pid: number): number {
 }
 
 export type WorkerOptions = {
-  readonly script: string;
+  /** The first is the main one; or its code alone. */
+  readonly modules: readonly WorkerModule[] | string;
   readonly bindings?: Readonly<Record<string, string>>;
   /** KV namespaces, each with what it holds. */
   readonly kv?: Readonly<Record<string, Readonly<Record<string, string>>>>;
 };
+
+function modulesOf(modules: WorkerOptions["modules"]): readonly WorkerModule[] {
+  if (typeof modules !== "string") return modules;
+  return [{ name: "worker.js", kind: "esm", contents: Uint8Array.from(new TextEncoder().encode(modules)) }];
+}
 
 const quote = (text: string): string => JSON.stringify(text);
 
@@ -76,7 +67,7 @@ export default {
   },
 };`;
 
-function configText(options: WorkerOptions): string {
+function configText(options: WorkerOptions, modules: readonly WorkerModule[]): string {
   const text = Object.entries(options.bindings ?? {}).map(
     ([name, value]) => `(name = ${quote(name)}, text = ${quote(value)})`,
   );
@@ -86,11 +77,15 @@ function configText(options: WorkerOptions): string {
     (name) =>
       `(name = ${quote(`kv-${name}`)}, worker = (modules = [(name = "kv", esModule = embed ${quote(`kv-${name}.js`)})], compatibilityDate = "2026-10-01"))`,
   );
+  const parts = modules.map(
+    ({ name, kind }) =>
+      `(name = ${quote(name)}, ${kind === "esm" ? "esModule" : "wasm"} = embed ${quote(name)})`,
+  );
   return `using Workerd = import "/workerd/workerd.capnp";
 const config :Workerd.Config = (
   services = [
     (name = "main", worker = (
-      modules = [(name = "worker", esModule = embed "worker.js")],
+      modules = [${parts.join(", ")}],
       compatibilityDate = "2026-10-01",
       bindings = [${[...text, ...kv].join(", ")}],
       globalOutbound = "loopback")),
@@ -120,12 +115,13 @@ export async function startWorker(options: WorkerOptions): Promise<WorkerHost> {
   const folder = mkdtempSync(join(tmpdir(), "varve-bench-"));
   const removeFolder = (): void => rmSync(folder, { recursive: true, force: true });
   running.add(removeFolder);
-  writeFileSync(join(folder, "worker.js"), options.script);
+  const modules = modulesOf(options.modules);
+  for (const { name, contents } of modules) writeFileSync(join(folder, name), contents);
   for (const [name, values] of Object.entries(options.kv ?? {})) {
     writeFileSync(join(folder, `kv-${name}.js`), kvScript(values));
   }
   const config = join(folder, "config.capnp");
-  writeFileSync(config, configText(options));
+  writeFileSync(config, configText(options, modules));
   const port = await freePort();
   const child = spawn(workerdPath, ["serve", config, "--socket-addr", `http=127.0.0.1:${port}`], {
     stdio: ["ignore", "ignore", "pipe"],

@@ -1,20 +1,12 @@
 /** A batch whose own members are known, and whose events have yet to be read. */
 import { isJsonObject, mayNeedCleaning, parseJson } from "../shared/json.ts";
 import type { JsonObject } from "../shared/json.ts";
-import {
-  CLOSE_LIST,
-  COLON,
-  COMMA,
-  copyString,
-  copyValue,
-  isAt,
-  OPEN_LIST,
-  OPEN_OBJECT,
-  openCopy,
-  peek,
-  QUOTE,
-  take,
-} from "./json-copy.ts";
+import { EventCopier } from "./event-copier.ts";
+import { fieldNumber } from "./event-fields.ts";
+import { FOUND } from "./wasm/layout.ts";
+
+const CLOSE_LIST = 0x5d;
+const BATCH = fieldNumber("batch");
 
 const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
@@ -30,23 +22,6 @@ export type OpenBatch = {
   readonly to: number;
 };
 
-const BATCH = new TextEncoder().encode("batch");
-
-/** Where the events begin, in the list of the member `batch`; -1 when they are not found. */
-function findEvents(bytes: Uint8Array): number {
-  const copy = openCopy(bytes, 0, bytes.length, 0);
-  if (!take(copy, OPEN_OBJECT)) return -1;
-  do {
-    const from = peek(copy) === QUOTE ? copy.at + 1 : -1;
-    if (from < 0 || !copyString(copy)) return -1;
-    const to = copy.at - 1;
-    if (!take(copy, COLON)) return -1;
-    if (isAt(copy, from, to, BATCH)) return take(copy, OPEN_LIST) ? copy.at : -1;
-    if (!copyValue(copy)) return -1;
-  } while (take(copy, COMMA));
-  return -1;
-}
-
 /** A context or integrations of the batch's own would have to be merged into each event. */
 const isFrame = (frame: unknown): frame is JsonObject =>
   isJsonObject(frame) &&
@@ -56,9 +31,11 @@ const isFrame = (frame: unknown): frame is JsonObject =>
 
 /** Null for what is not `{"batch": [...]}` with other members, or none, around it. */
 export function openBatch(bytes: Uint8Array): OpenBatch | null {
-  const from = findEvents(bytes);
+  const copier = new EventCopier(bytes, 0, bytes.length);
+  if (copier.findList(BATCH) !== FOUND) return null;
+  const from = copier.at;
   const to = bytes.lastIndexOf(CLOSE_LIST);
-  if (from < 0 || to < from) return null;
+  if (to < from) return null;
   try {
     const text = decoder.decode(bytes);
     const frameText =

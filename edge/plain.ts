@@ -12,11 +12,12 @@ import { BATCH_MAX, BODY_END, bodyStart } from "./batch.ts";
 import type { Batch } from "./batch.ts";
 import type { AcceptedObject } from "./ingest.ts";
 import type { Puts } from "./items.ts";
-import { COMMA, peek, take, write } from "./json-copy.ts";
 import { textOf } from "./open-batch.ts";
 import type { OpenBatch } from "./open-batch.ts";
 import { PlainReader } from "./plain-event.ts";
 import type { PlainContext } from "./plain-event.ts";
+
+const COMMA = 0x2c;
 
 export type OddEvent = { readonly index: number; readonly text: string };
 
@@ -36,7 +37,7 @@ export type PlainBatch = {
 export function readPlain(batch: OpenBatch, context: PlainContext): PlainBatch | null {
   const reader = new PlainReader(batch, context);
   if (!reader.canAdd) return null;
-  const { copy } = reader;
+  const { copier } = reader;
   const { table } = context;
   const bodyHead = bodyStart(table);
   const batches: Batch[] = [];
@@ -45,26 +46,26 @@ export function readPlain(batch: OpenBatch, context: PlainContext): PlainBatch |
   let total = 0;
   do {
     if (total === context.eventsMax) return null;
-    peek(copy);
-    const { at, out } = copy;
-    if (indexes.length === 0) write(copy, bodyHead);
-    else copy.target[copy.out++] = COMMA;
+    copier.peek();
+    const { at, out } = copier;
+    if (indexes.length === 0) copier.write(bodyHead);
+    else copier.writeByte(COMMA);
     const read = reader.event(total);
     if (read === "broken") return null;
     if (read === "plain") indexes.push(total);
-    else copy.out = out;
-    if (read === "odd") odd.push({ index: total, text: textOf(batch, at, copy.at) });
+    else copier.out = out;
+    if (read === "odd") odd.push({ index: total, text: textOf(batch, at, copier.at) });
     if (indexes.length === BATCH_MAX) {
-      write(copy, BODY_END);
-      batches.push({ table, body: copy.target.slice(0, copy.out), indexes });
-      copy.out = 0;
+      copier.write(BODY_END);
+      batches.push({ table, body: copier.written(), indexes });
+      copier.out = 0;
       indexes = [];
     }
     total += 1;
-  } while (take(copy, COMMA));
-  peek(copy);
-  if (copy.at < copy.end) return null;
-  const rest = copy.target.slice(bodyHead.length, copy.out);
-  const puts = indexes.length === 0 ? [] : [{ bytes: rest, indexes }];
+  } while (copier.take(COMMA));
+  copier.peek();
+  if (!copier.isDone) return null;
+  const rest = { bytes: copier.written(bodyHead.length), indexes };
+  const puts = indexes.length === 0 ? [] : [rest];
   return { total, batches, puts, objects: reader.objects, messageIds: () => reader.messageIds(), odd };
 }

@@ -1,27 +1,20 @@
 import "./orphan.ts";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { build, stop } from "esbuild";
+import { stop } from "esbuild";
 import { planChanges } from "../cli/sources.ts";
 import { SOURCE_RECORD, sourceRecordKvKey } from "../edge/sources.ts";
 import type { SourceRecord } from "../edge/sources.ts";
 import { VarveError } from "../shared/errors.ts";
 import { quiet, runMiniflare } from "./child.ts";
 import { EdgeSettings, settingsOf } from "./settings.ts";
+import { bundleWorker } from "./worker-bundle.ts";
+import type { WorkerModule } from "./worker-bundle.ts";
 
 const PROJECT = join(import.meta.dirname, "..");
 
-async function bundle(worker: string): Promise<string> {
-  const built = await build({
-    entryPoints: [worker],
-    bundle: true,
-    write: false,
-    format: "esm",
-    target: "es2024",
-    conditions: ["workerd", "worker", "browser"],
-    external: ["cloudflare:*", "node:*"],
-    logLevel: "silent",
-  }).catch((error: unknown) => {
+async function bundle(worker: string): Promise<readonly WorkerModule[]> {
+  const modules = await bundleWorker(worker).catch((error: unknown) => {
     const reason = error instanceof Error ? error.message.split("\n").slice(0, 3).join(" ") : String(error);
     throw new VarveError(
       "worker_bundle_failed",
@@ -31,9 +24,7 @@ async function bundle(worker: string): Promise<string> {
     );
   });
   await stop();
-  const [output] = built.outputFiles;
-  if (output === undefined) throw new Error("esbuild wrote no file");
-  return output.text;
+  return modules;
 }
 
 /** The date and flags the deployed worker has, so that both run the same runtime. */
@@ -57,6 +48,7 @@ const settings = settingsOf(EdgeSettings);
 await runMiniflare(
   async () => {
     const { date, flags } = await compatibility();
+    const modules = await bundle(settings.worker);
     return {
       ...quiet,
       port: settings.port,
@@ -68,9 +60,11 @@ await runMiniflare(
             compatibilityDate: date,
             compatibilityFlags: flags,
             manifest: {
-              mainModule: "worker.mjs",
+              mainModule: modules[0]?.name ?? "",
               modulesRoot: PROJECT,
-              modules: { "worker.mjs": { type: "esm", contents: await bundle(settings.worker) } },
+              modules: Object.fromEntries(
+                modules.map(({ name, kind, contents }) => [name, { type: kind, contents }]),
+              ),
             },
             env: {
               SOURCES: { type: "kv", id: "SOURCES" },

@@ -6,7 +6,8 @@ import { Agent, request as httpRequest } from "node:http";
 import { join } from "node:path";
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { bundle, startWorker } from "../../bench/worker-host.ts";
+import { startWorker } from "../../bench/worker-host.ts";
+import { bundleWorker } from "../../local/worker-bundle.ts";
 import { startTableServer } from "../fakes/table-server.ts";
 import type { TableServer } from "../fakes/table-server.ts";
 import { hostileRequest } from "./hostile.ts";
@@ -76,7 +77,7 @@ function check(request: HostileRequest, answer: Answer, table: TableServer): voi
 test(`${REQUESTS} hostile requests`, { timeout: LONG ? 3_600_000 : 120_000 }, async () => {
   const table = await startTableServer();
   const edge = await startWorker({
-    script: await bundle(join(import.meta.dirname, "../../edge/worker.ts")),
+    modules: await bundleWorker(join(import.meta.dirname, "../../edge/worker.ts")),
     bindings: {
       DYNAMODB_ENDPOINT: table.endpoint,
       DYNAMODB_TABLE: "varve",

@@ -1,11 +1,9 @@
 /** Two regions and the queue, in Miniflare: a region goes away and comes back, and nothing answered 200 is lost. */
-import { join } from "node:path";
 import { convertV4MiniflareOptions, Miniflare } from "miniflare";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { bundle } from "../../bench/worker-host.ts";
 import { startTableServer } from "../fakes/table-server.ts";
 import type { TableServer } from "../fakes/table-server.ts";
-import { until } from "../support/edge-host.ts";
+import { edgeModules, until } from "../support/edge-host.ts";
 
 let near: TableServer;
 let far: TableServer;
@@ -22,8 +20,7 @@ beforeAll(async () => {
   miniflare = new Miniflare(
     convertV4MiniflareOptions({
       name: "edge",
-      modules: true,
-      script: await bundle(join(import.meta.dirname, "../../edge/worker.ts")),
+      modules: await edgeModules(),
       compatibilityDate: "2026-10-01",
       bindings: {
         REGIONS: JSON.stringify(regions),

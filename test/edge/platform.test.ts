@@ -1,14 +1,13 @@
 /** What the platform counts, in Miniflare: requests by its rate limiter, subrequests of one request. */
-import { join } from "node:path";
 import { convertV4MiniflareOptions, Miniflare } from "miniflare";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { limitRate } from "../../edge/authority.ts";
 import type { Authorised } from "../../edge/authority.ts";
 import type { Bindings } from "../../edge/config.ts";
 import { systemClock } from "../../shared/clock.ts";
-import { bundle } from "../../bench/worker-host.ts";
 import { startTableServer } from "../fakes/table-server.ts";
 import type { TableServer } from "../fakes/table-server.ts";
+import { edgeModules } from "../support/edge-host.ts";
 
 const LIMIT = 20;
 let table: TableServer;
@@ -19,8 +18,7 @@ beforeAll(async () => {
   miniflare = new Miniflare(
     convertV4MiniflareOptions({
       name: "edge",
-      modules: true,
-      script: await bundle(join(import.meta.dirname, "../../edge/worker.ts")),
+      modules: await edgeModules(),
       compatibilityDate: "2026-10-01",
       bindings: {
         DYNAMODB_ENDPOINT: table.endpoint,

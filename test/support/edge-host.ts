@@ -1,6 +1,7 @@
 /** The worker in workerd, over a real socket, with a DynamoDB of its own. */
 import { join } from "node:path";
-import { bundle, startWorker } from "../../bench/worker-host.ts";
+import { startWorker } from "../../bench/worker-host.ts";
+import { bundleWorker } from "../../local/worker-bundle.ts";
 import type { WorkerHost } from "../../bench/worker-host.ts";
 import type { AttributeMap } from "../../shared/item.ts";
 import { startDynoxide, testDynamoClient } from "./dynoxide.ts";
@@ -32,12 +33,26 @@ async function scan(endpoint: string, source: string): Promise<ReadonlyMap<strin
   return items;
 }
 
+const WORKER = join(import.meta.dirname, "../../edge/worker.ts");
+
+/** The worker as Miniflare takes it. */
+export async function edgeModules(): Promise<
+  { type: "ESModule" | "CompiledWasm"; path: string; contents: Uint8Array<ArrayBuffer> }[]
+> {
+  const modules = await bundleWorker(WORKER);
+  return modules.map(({ name, kind, contents }) => ({
+    type: kind === "esm" ? "ESModule" : "CompiledWasm",
+    path: name,
+    contents,
+  }));
+}
+
 /** `sources` by write key. */
 export async function startEdgeHost(sources: Readonly<Record<string, object>>): Promise<EdgeHost> {
   const dynamo = await startDynoxide();
   const keys = Object.entries(sources).map(([key, source]) => [`key:${key}`, JSON.stringify(source)]);
   const host = await startWorker({
-    script: await bundle(join(import.meta.dirname, "../../edge/worker.ts")),
+    modules: await bundleWorker(WORKER),
     bindings: {
       DYNAMODB_ENDPOINT: dynamo.endpoint,
       DYNAMODB_TABLE: "varve",
