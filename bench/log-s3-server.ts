@@ -51,7 +51,11 @@ async function answer(request: IncomingMessage): Promise<Answer> {
     kept.delete(key);
     return { status: 204, body: "" };
   }
-  if (key === "") return { status: 200, body: listed(searchParams.get("prefix") ?? "", searchParams.get("start-after") ?? "") };
+  if (key === "")
+    return {
+      status: 200,
+      body: listed(searchParams.get("prefix") ?? "", searchParams.get("start-after") ?? ""),
+    };
   const found = kept.get(key);
   return found === undefined ? failed(404, "NoSuchKey") : { status: 200, body: found };
 }

@@ -20,6 +20,7 @@ import {
   NO_FIELD,
   ODD,
   OUT,
+  PIECES,
   SLACK,
   SLOTS,
   SOURCE,
@@ -31,10 +32,13 @@ type Exports = {
   readonly memory: WebAssembly.Memory;
   readonly slotOf: (length: number, first: number) => number;
   readonly copyEvent: (depthMax: number, sought: number) => number;
+  readonly writePiece: (at: number, length: number) => void;
+  readonly writeField: (field: number) => void;
 };
 
 const PAGE = 65_536;
-const { memory, slotOf, copyEvent } = new WebAssembly.Instance(module).exports as Exports;
+const { memory, slotOf, copyEvent, writePiece, writeField } = new WebAssembly.Instance(module)
+  .exports as Exports;
 memory.grow(SOURCE / PAGE);
 let bytes = new Uint8Array(memory.buffer);
 let words = new Uint32Array(memory.buffer);
@@ -60,13 +64,29 @@ function reserve(size: number): void {
 
 const isSpace = (byte: number): boolean => byte === 0x20 || byte === 0x0a || byte === 0x0d || byte === 0x09;
 
-/** A call to copy costs more than that many steps of a loop. */
-const CALL_MIN = 48;
+/** Bytes that are written again and again, and stand ready for it. */
+export type Piece = { readonly at: number; readonly length: number };
+
+function place(piece: Uint8Array, at: number): Piece {
+  if (at + piece.length > SOURCE) throw new RangeError("there is no room for another piece");
+  bytes.set(piece, at);
+  return { at, length: piece.length };
+}
+
+let fixedEnd = PIECES;
+
+/** A piece for every request. */
+export function fixedPiece(bytesOfPiece: Uint8Array): Piece {
+  const piece = place(bytesOfPiece, fixedEnd);
+  fixedEnd += piece.length;
+  return piece;
+}
 
 /** Places in the source are indexes of the bytes that it was opened with; in the target they begin with 0. */
 export class EventCopier {
   readonly #end: number;
   readonly #target: number;
+  #piecesEnd = fixedEnd;
 
   /** @param source UTF-8, of which [from, to) is read */
   constructor(source: Uint8Array, from: number, to: number) {
@@ -165,11 +185,15 @@ export class EventCopier {
     return true;
   }
 
-  write(piece: Uint8Array): void {
-    let out = words[OUT / 4] as number;
-    words[OUT / 4] = out + piece.length;
-    if (piece.length > CALL_MIN) bytes.set(piece, out);
-    else for (let at = 0; at < piece.length; at += 1) bytes[out++] = piece[at] as number;
+  /** A piece for this request. */
+  pieceOf(bytesOfPiece: Uint8Array): Piece {
+    const piece = place(bytesOfPiece, this.#piecesEnd);
+    this.#piecesEnd += piece.length;
+    return piece;
+  }
+
+  write(piece: Piece): void {
+    writePiece(piece.at, piece.length);
   }
 
   writeByte(byte: number): void {
@@ -180,12 +204,7 @@ export class EventCopier {
 
   /** Writes a field's value as it is in the source. */
   writeField(field: number): void {
-    const from = words[FROM / 4 + field] as number;
-    const to = words[TO / 4 + field] as number;
-    let out = words[OUT / 4] as number;
-    words[OUT / 4] = out + (to - from);
-    if (to - from > CALL_MIN) bytes.copyWithin(out, from, to);
-    else for (let at = from; at < to; at += 1) bytes[out++] = bytes[at] as number;
+    writeField(field);
   }
 
   /** Writes text that is ASCII. */

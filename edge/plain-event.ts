@@ -7,7 +7,8 @@ import type { JsonObject } from "../shared/json.ts";
 import { eventTimes, parseTimeMs } from "../shared/time.ts";
 import type { AcceptedObject } from "./ingest.ts";
 import type { Stamp } from "./items.ts";
-import { EventCopier } from "./event-copier.ts";
+import { EventCopier, fixedPiece } from "./event-copier.ts";
+import type { Piece } from "./event-copier.ts";
 import { fieldNumber } from "./event-fields.ts";
 import { textOf } from "./open-batch.ts";
 import type { OpenBatch } from "./open-batch.ts";
@@ -21,7 +22,6 @@ const encoder = new TextEncoder();
 const bytesOf = (text: string): Uint8Array => encoder.encode(text);
 /** As it stands inside a JSON string. */
 const escaped = (json: string): string => JSON.stringify(json).slice(1, -1);
-const escapedBytes = (json: string): Uint8Array => bytesOf(escaped(json));
 
 export type PlainContext = {
   readonly envelope: Envelope;
@@ -59,16 +59,17 @@ const TYPES = (["track", "identify", "page", "screen", "group"] as const).map((n
   bytes: bytesOf(name),
 }));
 
-const ITEM_START = bytesOf('{"PutRequest":{"Item":{"body":{"S":"');
-const USER = bytesOf('"},"user_id":{"S":"');
-const ANONYMOUS = bytesOf('"},"anonymous_id":{"S":"');
-const EVENT_NAME = bytesOf('"},"event":{"S":"');
-const ITEM_END = bytesOf('"}}}}');
-const NO_CONTEXT = escapedBytes(',"context":{}');
-const NO_INTEGRATIONS = escapedBytes(',"integrations":{}');
-const SENT_AT_START = escapedBytes(',"sentAt":"');
-const TIMESTAMP_START = escapedBytes('","timestamp":"');
-const EVENT_AT = bytesOf('"},"event_at":{"N":"');
+const fixed = (text: string): Piece => fixedPiece(bytesOf(text));
+const ITEM_START = fixed('{"PutRequest":{"Item":{"body":{"S":"');
+const USER = fixed('"},"user_id":{"S":"');
+const ANONYMOUS = fixed('"},"anonymous_id":{"S":"');
+const EVENT_NAME = fixed('"},"event":{"S":"');
+const ITEM_END = fixed('"}}}}');
+const NO_CONTEXT = fixed(escaped(',"context":{}'));
+const NO_INTEGRATIONS = fixed(escaped(',"integrations":{}'));
+const SENT_AT_START = fixed(escaped(',"sentAt":"'));
+const TIMESTAMP_START = fixed(escaped('","timestamp":"'));
+const EVENT_AT = fixed('"},"event_at":{"N":"');
 
 /** What an event gets of its request, and of us. */
 const ADDED_MAX = 512;
@@ -76,6 +77,16 @@ const ADDED_MAX = 512;
 const BYTES_MAX = EVENT_LIMITS.bytesMax - 2 * ADDED_MAX;
 /** What an item has beside its event's copy: texts of that event once more, and what is added. */
 const ROOM = 2 * EVENT_LIMITS.bytesMax;
+
+/** What an event without a `sentAt` of its own gets of its request, up to its time. */
+function stampText({ envelope, receivedAt }: PlainContext): string {
+  const sentAt = envelope.sentAt === undefined ? "" : `"sentAt":${JSON.stringify(envelope.sentAt)},`;
+  return `,${sentAt}"receivedAt":"${receivedAt}","originalTimestamp":"`;
+}
+
+/** Whether that is small enough not to matter to an event's size. */
+export const canStamp = (context: PlainContext): boolean =>
+  bytesOf(escaped(stampText(context))).length <= ADDED_MAX;
 
 /** Reads a batch's events one by one, and writes the items of those that are plain. */
 export class PlainReader {
@@ -85,28 +96,29 @@ export class PlainReader {
   readonly #batch: OpenBatch;
   readonly #context: PlainContext;
   /** What all events of the request get: after their own members, after their own `sentAt`, after their times. */
-  readonly #stamped: Uint8Array;
-  readonly #restamped: Uint8Array;
-  readonly #receivedAt: Uint8Array;
+  readonly #stamped: Piece;
+  readonly #restamped: Piece;
+  readonly #receivedAt: Piece;
   readonly #types: readonly {
     readonly name: EventType;
     readonly bytes: Uint8Array;
-    readonly shared: Uint8Array;
+    readonly shared: Piece;
   }[];
 
   constructor(batch: OpenBatch, context: PlainContext) {
-    const { envelope, stamp } = context;
+    const { stamp } = context;
     this.#batch = batch;
     this.#context = context;
     this.copier = new EventCopier(batch.bytes, batch.from, batch.to);
+    this.copier.makeRoom(ROOM);
     this.#messageIds = createPieceSet(batch.bytes, context.eventsMax);
-    const sentAt = envelope.sentAt === undefined ? "" : `"sentAt":${JSON.stringify(envelope.sentAt)},`;
-    this.#stamped = escapedBytes(`,${sentAt}"receivedAt":"${context.receivedAt}","originalTimestamp":"`);
-    this.#restamped = escapedBytes(`","receivedAt":"${context.receivedAt}","originalTimestamp":"`);
-    this.#receivedAt = bytesOf(context.receivedAt);
+    const piece = (text: string): Piece => this.copier.pieceOf(bytesOf(text));
+    this.#stamped = piece(escaped(stampText(context)));
+    this.#restamped = piece(escaped(`","receivedAt":"${context.receivedAt}","originalTimestamp":"`));
+    this.#receivedAt = piece(context.receivedAt);
     this.#types = TYPES.map((type) => ({
       ...type,
-      shared: bytesOf(
+      shared: piece(
         `${escaped('"}')}"},"kind":{"S":"event"},"source":{"S":"${stamp.source}"},"received_at":{"N":"${stamp.receivedAtMs}"},"expires_at":{"N":"${stamp.expiresAtS}"},"collection":{"S":"${EVENT_COLLECTIONS[type.name]}"},"pk":{"S":"${eventPk(stamp.source, "")}`,
       ),
     }));
@@ -114,11 +126,6 @@ export class PlainReader {
 
   messageIds(): readonly string[] {
     return this.#messageIds.pieces.map(({ from, to }) => textOf(this.#batch, from, to));
-  }
-
-  /** Whether what every event gets of its request is small enough not to matter to its size. */
-  get canAdd(): boolean {
-    return this.#stamped.length <= ADDED_MAX;
   }
 
   /** Reads the event that comes next, and writes its item if it is plain. */
@@ -199,7 +206,9 @@ export class PlainReader {
   #finish(index: number): "plain" | "odd" | "repeated" {
     const { copier } = this;
     const { envelope, stamp, skewMaxMs } = this.#context;
-    const type = this.#types.find(({ bytes }) => copier.kindOf(TYPE) === STRING && copier.isField(TYPE, bytes));
+    const type = this.#types.find(
+      ({ bytes }) => copier.kindOf(TYPE) === STRING && copier.isField(TYPE, bytes),
+    );
     if (type === undefined || !this.#isValid(type.name) || this.#isBot()) return "odd";
     const original = this.#original();
     const sentAtKind = copier.kindOf(SENT_AT);
@@ -208,8 +217,7 @@ export class PlainReader {
     const originalText = original === null ? null : this.#fieldText(original);
     const times = eventTimes(originalText, sentAtMs, stamp.receivedAtMs, skewMaxMs);
     if (times.flags.length > 0) return "odd";
-    if (!this.#messageIds.add(copier.fromOf(MESSAGE_ID), copier.toOf(MESSAGE_ID)))
-      return "repeated";
+    if (!this.#messageIds.add(copier.fromOf(MESSAGE_ID), copier.toOf(MESSAGE_ID))) return "repeated";
     this.#addObject(type.name, index, times.timestampMs);
 
     if (copier.kindOf(CONTEXT) !== OBJECT) copier.write(NO_CONTEXT);
@@ -244,7 +252,8 @@ export class PlainReader {
       collection: type === "group" ? "accounts" : "users",
       id: this.#fieldText(number),
       eventAtMs,
-      properties: this.copier.kindOf(TRAITS) === OBJECT ? (parseJson(this.#fieldText(TRAITS)) as JsonObject) : {},
+      properties:
+        this.copier.kindOf(TRAITS) === OBJECT ? (parseJson(this.#fieldText(TRAITS)) as JsonObject) : {},
     });
   }
 
@@ -253,7 +262,7 @@ export class PlainReader {
     else this.copier.writeField(number);
   }
 
-  #writeAttribute(number: number, start: Uint8Array): void {
+  #writeAttribute(number: number, start: Piece): void {
     if (!this.#isTold(number)) return;
     this.copier.write(start);
     this.copier.writeField(number);

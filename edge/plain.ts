@@ -10,14 +10,16 @@
  */
 import { BATCH_MAX, BODY_END, bodyStart } from "./batch.ts";
 import type { Batch } from "./batch.ts";
+import { fixedPiece } from "./event-copier.ts";
 import type { AcceptedObject } from "./ingest.ts";
 import type { Puts } from "./items.ts";
 import { textOf } from "./open-batch.ts";
 import type { OpenBatch } from "./open-batch.ts";
-import { PlainReader } from "./plain-event.ts";
+import { canStamp, PlainReader } from "./plain-event.ts";
 import type { PlainContext } from "./plain-event.ts";
 
 const COMMA = 0x2c;
+const BODY_TAIL = fixedPiece(BODY_END);
 
 export type OddEvent = { readonly index: number; readonly text: string };
 
@@ -35,11 +37,11 @@ export type PlainBatch = {
 
 /** Null when some of it is not JSON, or the batch does not end where it was taken to end, or is too long. */
 export function readPlain(batch: OpenBatch, context: PlainContext): PlainBatch | null {
+  if (!canStamp(context)) return null;
   const reader = new PlainReader(batch, context);
-  if (!reader.canAdd) return null;
   const { copier } = reader;
   const { table } = context;
-  const bodyHead = bodyStart(table);
+  const bodyHead = copier.pieceOf(bodyStart(table));
   const batches: Batch[] = [];
   const odd: OddEvent[] = [];
   let indexes: number[] = [];
@@ -56,7 +58,7 @@ export function readPlain(batch: OpenBatch, context: PlainContext): PlainBatch |
     else copier.out = out;
     if (read === "odd") odd.push({ index: total, text: textOf(batch, at, copier.at) });
     if (indexes.length === BATCH_MAX) {
-      copier.write(BODY_END);
+      copier.write(BODY_TAIL);
       batches.push({ table, body: copier.written(), indexes });
       copier.out = 0;
       indexes = [];

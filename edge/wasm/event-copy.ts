@@ -75,14 +75,10 @@ const CLOSER: usize = 8;
 const NAMES: usize = 16;
 const OBJECT_BYTES: usize = NAMES + 8 * <usize>NAMES_MAX;
 
-// @ts-expect-error: a decorator of AssemblyScript's
-@inline
 function objectAt(depth: u32): usize {
   return <usize>OBJECT_NAMES + <usize>depth * OBJECT_BYTES;
 }
 
-// @ts-expect-error: a decorator of AssemblyScript's
-@inline
 function skipSpace(from: usize): usize {
   let at = from;
   let byte: u32 = load<u8>(at);
@@ -93,8 +89,6 @@ function skipSpace(from: usize): usize {
   return at;
 }
 
-// @ts-expect-error: a decorator of AssemblyScript's
-@inline
 function isDigit(byte: u32): bool {
   return byte - ZERO <= 9;
 }
@@ -110,7 +104,14 @@ function isHex(from: usize): bool {
 /** Whether it may follow a backslash: one of `"\/bfnrt`. */
 function isEscape(byte: u32): bool {
   return (
-    byte == QUOTE || byte == BACKSLASH || byte == 0x2f || byte == 0x62 || byte == F || byte == N || byte == 0x72 || byte == T
+    byte == QUOTE ||
+    byte == BACKSLASH ||
+    byte == 0x2f ||
+    byte == 0x62 ||
+    byte == F ||
+    byte == N ||
+    byte == 0x72 ||
+    byte == T
   );
 }
 
@@ -119,7 +120,7 @@ function isSame(one: usize, other: usize, length: usize): bool {
   return true;
 }
 
-/** Where the escape whose backslash is at `at` has been copied, and whether it is one. */
+/** Where the last string ends, and its copy; and whether it has an escape. */
 let textAt: usize = 0;
 let textOut: usize = 0;
 let textEscaped: bool = false;
@@ -205,8 +206,6 @@ function scalarEnd(at: usize, first: u32): usize {
 }
 
 /** Copies a few bytes, and whatever stands behind them. */
-// @ts-expect-error: a decorator of AssemblyScript's
-@inline
 function copyBytes(from: usize, end: usize, to: usize): usize {
   let out = to;
   for (let at = from; at < end; at += 16, out += 16) v128.store(out, v128.load(at));
@@ -251,7 +250,7 @@ function addName(depth: u32, from: usize, length: usize): void {
   // Most names of an object differ in these: only those that do not are compared.
   const first: u32 = load<u8>(from);
   const last: u32 = load<u8>(from + length - 1);
-  const bit = <u32>1 << ((first + 3 * last + 7 * <u32>length) & 31);
+  const bit = (<u32>1) << ((first + 3 * last + 7 * <u32>length) & 31);
   const sketch = load<u32>(object + SKETCH);
   if ((sketch & bit) != 0 && isRepeated(object, from, length)) store<u32>(ODD, 1);
   store<u32>(object + SKETCH, sketch | bit);
@@ -304,6 +303,17 @@ function tellField(field: u32, flags: u32, from: usize, to: usize): bool {
   store<u32>(FROM + 4 * field, <u32>(isText ? from + 1 : from));
   store<u32>(TO + 4 * field, <u32>(isText ? to - 1 : to));
   return (flags & DROPPED) != 0 || ((flags & OBJECT_ONLY) != 0 && kind != OBJECT);
+}
+
+/** Writes so many bytes from an address on. */
+export function writePiece(at: u32, length: u32): void {
+  store<u32>(OUT, <u32>copyBytes(<usize>at, <usize>(at + length), <usize>load<u32>(OUT)));
+}
+
+/** Writes a field's value as it is in the source. */
+export function writeField(field: u32): void {
+  const from = load<u32>(FROM + 4 * field);
+  writePiece(from, load<u32>(TO + 4 * field) - from);
 }
 
 /**

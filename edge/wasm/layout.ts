@@ -44,7 +44,9 @@ export const OTHER = 5;
 
 /** Names of the objects that are open. */
 export const OBJECT_NAMES = 4096;
-/** Here the source begins. What follows it is 0, for SLACK bytes; then comes the target. */
+/** What is written around an event's copy. */
+export const PIECES = 32768;
+/** Here the source begins, and the pieces end. What follows it is 0, for SLACK bytes; then comes the target. */
 export const SOURCE = 65536;
 export const SLACK = 32;
 

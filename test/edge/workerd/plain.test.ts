@@ -257,6 +257,25 @@ describe("a batch read as it is", () => {
     expect(plainOf(bytesOf(body))).toBeNull();
   });
 
+  test.each([
+    ["quotes", '\\"'.repeat(14_000)],
+    ["backslashes", "\\\\".repeat(14_000)],
+    ["names without a letter", `","":"`.repeat(40)],
+  ])("is copied to its end where an event is all %s", (_, text) => {
+    const events = Array.from(
+      { length: 30 },
+      (__, at) =>
+        `{"type":"track","messageId":"m${at}","userId":"u","event":"e","properties":{"a":"${text}"}}`,
+    );
+    expect(expectAlike(bytesOf(`{"batch":[${events.join(",")}]}`))?.total).toBe(30);
+  });
+
+  test("is odd, and broken without harm, where one event is the whole request", () => {
+    const event = `{"type":"track","messageId":"m","userId":"u","event":"e","properties":{"a":"${'\\"'.repeat(240_000)}"}}`;
+    expect(expectAlike(bytesOf(`{"batch":[${event}]}`))?.odd.length).toBe(1);
+    expect(plainOf(bytesOf(`{"batch":[${event.slice(0, -3)}]}`))).toBeNull();
+  });
+
   test("keeps a number digit by digit, and a text's own escapes", () => {
     const body =
       '{"batch":[{"type":"track","event":"a\\/b\\n","messageId":"m","userId":"u","properties":{"n":12345678901234567890.10,"e":1E400}}]}';
