@@ -108,7 +108,7 @@ const CASES: readonly Case[] = [
 ];
 
 const WARM_ROUNDS = 30;
-const ROUNDS = 11;
+const ROUNDS = 21;
 
 export type Measured = {
   /** The median of the rounds. */

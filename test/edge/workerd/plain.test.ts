@@ -261,19 +261,19 @@ describe("a batch read as it is", () => {
     ["quotes", '\\"'.repeat(14_000)],
     ["backslashes", "\\\\".repeat(14_000)],
     ["names without a letter", `","":"`.repeat(40)],
-  ])("is copied to its end where an event is all %s", (_, text) => {
+  ])("is copied to its end where an event is all %s", (_, told) => {
     const events = Array.from(
       { length: 30 },
       (__, at) =>
-        `{"type":"track","messageId":"m${at}","userId":"u","event":"e","properties":{"a":"${text}"}}`,
+        `{"type":"track","messageId":"m${at}","userId":"u","event":"e","properties":{"a":"${told}"}}`,
     );
     expect(expectAlike(bytesOf(`{"batch":[${events.join(",")}]}`))?.total).toBe(30);
   });
 
   test("is odd, and broken without harm, where one event is the whole request", () => {
-    const event = `{"type":"track","messageId":"m","userId":"u","event":"e","properties":{"a":"${'\\"'.repeat(240_000)}"}}`;
-    expect(expectAlike(bytesOf(`{"batch":[${event}]}`))?.odd.length).toBe(1);
-    expect(plainOf(bytesOf(`{"batch":[${event.slice(0, -3)}]}`))).toBeNull();
+    const huge = `{"type":"track","messageId":"m","userId":"u","event":"e","properties":{"a":"${'\\"'.repeat(240_000)}"}}`;
+    expect(expectAlike(bytesOf(`{"batch":[${huge}]}`))?.odd.length).toBe(1);
+    expect(plainOf(bytesOf(`{"batch":[${huge.slice(0, -3)}]}`))).toBeNull();
   });
 
   test("keeps a number digit by digit, and a text's own escapes", () => {
