@@ -23,7 +23,7 @@ const ANSWERS_MAX = 16;
 /** What a lane of many has at least. */
 const ANSWERS_MIN = 2;
 /** Answers are short-lived: a thread's heap is not to grow by them before they are collected. */
-const YOUNG_MAX_MB = 24;
+const YOUNG_MAX_MB = 48;
 
 type Ask =
   | { readonly call: "assign"; readonly shards: ReadonlyMap<string, Start> }

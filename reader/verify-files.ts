@@ -154,15 +154,31 @@ function* outOfBounds(file: DataFile, bounds: readonly (string | null)[]): Gener
   }
 }
 
+/** Rows that are held against each other at once: as many as memory has room for. */
+const ROWS_A_PART = 1_000_000;
+
+/** Conditions that part the rows of table `seen` by key. */
+export async function partsOfSeen(
+  connection: DuckDBConnection,
+  rowsAPart = ROWS_A_PART,
+): Promise<readonly string[]> {
+  const [[rows]] = (await answerTo(connection, "SELECT count(*)::DOUBLE FROM seen")) as [[number]];
+  const parts = Math.max(1, Math.ceil(rows / rowsAPart));
+  return Array.from({ length: parts }, (_, part) => `hash(key) % ${parts} = ${part}`);
+}
+
 /** A row stands once in the changelog; and an event once within the dedupe window, whatever its rows. */
 export async function checkRepeats(
   connection: DuckDBConnection,
   dedupeMs: number,
   problems: Problem[],
+  rowsAPart = ROWS_A_PART,
 ): Promise<void> {
   const rows = await firstOf(
     connection,
-    "SELECT key, shard, seq, count(*)::INTEGER AS n FROM seen GROUP BY key, shard, seq HAVING n > 1",
+    rowsAPart,
+    (part) =>
+      `SELECT key, shard, seq, count(*)::INTEGER AS n FROM seen WHERE ${part} GROUP BY key, shard, seq HAVING n > 1`,
   );
   const doubled = rows.found as [key: string, shard: string, seq: string, n: number][];
   named(problems, "row_doubled", doubled, rows.total, ([key, shard, seq, n]) => ({
@@ -171,8 +187,11 @@ export async function checkRepeats(
   }));
   const events = await firstOf(
     connection,
-    `SELECT key, count(DISTINCT (shard, seq))::INTEGER AS n FROM seen WHERE kind = 'event' AND op = 'insert'
-     GROUP BY key HAVING n > 1 AND max(changed_ms) - min(changed_ms) < ${dedupeMs}`,
+    rowsAPart,
+    (part) =>
+      `SELECT key, count(DISTINCT (shard, seq))::INTEGER AS n FROM seen
+       WHERE ${part} AND kind = 'event' AND op = 'insert'
+       GROUP BY key HAVING n > 1 AND max(changed_ms) - min(changed_ms) < ${dedupeMs}`,
   );
   const repeated = events.found as [key: string, n: number][];
   named(problems, "row_doubled", repeated, events.total, ([key, n]) => ({
@@ -181,17 +200,32 @@ export async function checkRepeats(
   }));
 }
 
-/** The first by key of what a query finds, as many as are named, and how many there are. */
+/**
+ * The first by key of what a query finds, as many as are named, and how many there are.
+ * @param query for the rows of a part of the keys, which a condition tells
+ */
 async function firstOf(
   connection: DuckDBConnection,
-  query: string,
+  rowsAPart: number,
+  query: (part: string) => string,
 ): Promise<{ readonly found: readonly unknown[][]; readonly total: number }> {
-  const answer = await connection.runAndReadAll(
-    `SELECT *, count(*) OVER ()::DOUBLE FROM (${query}) ORDER BY key LIMIT ${NAMED_MAX}`,
-  );
-  const found: readonly unknown[][] = answer.getRows();
-  return { found, total: Number(found[0]?.at(-1) ?? 0) };
+  let found: readonly unknown[][] = [];
+  let total = 0;
+  for (const part of await partsOfSeen(connection, rowsAPart)) {
+    const some = await answerTo(
+      connection,
+      `SELECT *, count(*) OVER ()::DOUBLE FROM (${query(part)}) ORDER BY key LIMIT ${NAMED_MAX}`,
+    );
+    total += Number(some[0]?.at(-1) ?? 0);
+    found = [...found, ...some]
+      .toSorted(([a], [b]) => compareBytes(String(a), String(b)))
+      .slice(0, NAMED_MAX);
+  }
+  return { found, total };
 }
+
+const answerTo = async (connection: DuckDBConnection, query: string): Promise<readonly unknown[][]> =>
+  (await connection.runAndReadAll(query)).getRows();
 
 /** No row is beyond what the log says was read of its shard. */
 export async function checkPositions(

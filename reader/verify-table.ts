@@ -9,7 +9,7 @@ import type { Snapshot } from "../shared/snapshot.ts";
 import type { ObjectStore } from "../shared/store.ts";
 import { keptSinceMs } from "./range.ts";
 import type { Scratch } from "./scratch.ts";
-import { checkFiles } from "./verify-files.ts";
+import { checkFiles, partsOfSeen } from "./verify-files.ts";
 import type { Problem, Progress, TableReader, TableReport, VerifyOptions } from "./verify.ts";
 import { named } from "./verify.ts";
 
@@ -27,7 +27,7 @@ export async function checkTable(
 ): Promise<TableReport> {
   const { connection } = scratch;
   await connection.run("CREATE TABLE items (key VARCHAR, content VARCHAR, received_ms BIGINT)");
-  await connection.run(LATEST);
+  await takeLatest(connection);
   const keys = await countOf(connection, "latest");
   const { sample } = options;
   const items = await (sample === undefined
@@ -39,7 +39,7 @@ export async function checkTable(
   let tip = snapshot;
   let found: Differences;
   for (;;) {
-    await connection.run(LATEST);
+    await takeLatest(connection);
     found = await differences(connection, question);
     if (found.wrongKeys === 0 || options.nowMs() >= deadlineMs) break;
     progress(`${many(found.wrongKeys, "key")} again`, 0, null);
@@ -131,8 +131,16 @@ async function takeSample(
   return count;
 }
 
-const LATEST = `CREATE OR REPLACE TABLE latest AS SELECT key, arg_max(op, (changed_ms, seq)) AS op, arg_max(kind, (changed_ms, seq)) AS kind,
-  arg_max(coalesce(content, ''), (changed_ms, seq)) AS content, max(changed_ms) AS changed_ms FROM seen GROUP BY key`;
+async function takeLatest(connection: DuckDBConnection): Promise<void> {
+  await connection.run(`CREATE OR REPLACE TABLE latest AS ${latestOf("false")}`);
+  for (const part of await partsOfSeen(connection))
+    await connection.run(`INSERT INTO latest ${latestOf(part)}`);
+}
+
+const latestOf = (
+  part: string,
+): string => `SELECT key, arg_max(op, (changed_ms, seq)) AS op, arg_max(kind, (changed_ms, seq)) AS kind,
+  arg_max(coalesce(content, ''), (changed_ms, seq)) AS content, max(changed_ms) AS changed_ms FROM seen WHERE ${part} GROUP BY key`;
 
 type Difference = { readonly key: string; readonly what: string };
 type Differences = {

@@ -7,7 +7,8 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import type { Laid } from "../../bench/laid.ts";
 import { layDown, object } from "../../bench/laid.ts";
 import { cleanLog } from "../../compactor/upkeep.ts";
-import type { Report, TableReader, VerifyOptions } from "../../reader/verify.ts";
+import { checkRepeats, createSeen } from "../../reader/verify-files.ts";
+import type { Problem, Report, TableReader, VerifyOptions } from "../../reader/verify.ts";
 import { verify } from "../../reader/verify.ts";
 import { writeCheckpoint } from "../../shared/checkpoint.ts";
 import { openDuckDB, sqlText } from "../../shared/duckdb.ts";
@@ -311,4 +312,21 @@ describe("against the table", () => {
       expect(problems).toEqual([found("table", `o#shop#users#${id}`, what)]);
     }
   });
+});
+
+test("repeats are found whatever parts the rows are held against each other in", async () => {
+  const { connection, close } = await openDuckDB({ threads: 1, memoryMaxMB: 256 });
+  await createSeen(connection);
+  await connection.run(
+    `INSERT INTO seen SELECT 'k' || (i % 60), 0, (i // 80)::VARCHAR, 's', 'insert', 'event', NULL FROM range(100) t(i)`,
+  );
+  const problemsIn = async (rowsAPart: number): Promise<Problem[]> => {
+    const problems: Problem[] = [];
+    await checkRepeats(connection, 1000, problems, rowsAPart);
+    return problems;
+  };
+  const whole = await problemsIn(1_000_000);
+  expect(whole.length).toBeGreaterThan(2);
+  expect(await problemsIn(7)).toEqual(whole);
+  close();
 });
