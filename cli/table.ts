@@ -1,5 +1,6 @@
 /** The table as `varve verify` reads it: whole by scan, and single items again. */
-import type { AttributeValue as SdkAttributeValue } from "@aws-sdk/client-dynamodb";
+import { buffer } from "node:stream/consumers";
+import type { AttributeValue as SdkAttributeValue, ScanCommandInput } from "@aws-sdk/client-dynamodb";
 import {
   BatchGetItemCommand,
   DescribeTableCommand,
@@ -13,6 +14,7 @@ import type { Clock } from "../shared/clock.ts";
 import { systemClock } from "../shared/clock.ts";
 import { parseEnvironment, TABLE_ENV } from "../shared/config.ts";
 import { VarveError } from "../shared/errors.ts";
+import { parseExact } from "../shared/exact-json.ts";
 import type { AttributeMap } from "../shared/item.ts";
 import { attributeMapJson } from "../shared/item.ts";
 import type { Environment } from "./target.ts";
@@ -76,6 +78,27 @@ export function givenCredentials(environment: Environment): GivenCredentials | u
   return { accessKeyId, secretAccessKey, ...(sessionToken === undefined ? {} : { sessionToken }) };
 }
 
+type Scanned = { readonly Items?: readonly AttributeMap[]; readonly LastEvaluatedKey?: AttributeMap };
+type Given = { readonly Responses?: Readonly<Record<string, readonly AttributeMap[]>> };
+
+/** The text that a command will be answered with. What the SDK makes of it may have names of its own making: see exact-json.ts. */
+function textOf(command: ScanCommand | BatchGetItemCommand): () => string {
+  let text = "";
+  command.middlewareStack.addRelativeTo(
+    <Args, Result extends { readonly response: unknown }>(next: (args: Args) => Promise<Result>) =>
+      async (args: Args): Promise<Result> => {
+        const result = await next(args);
+        const response = result.response as { body: unknown };
+        const body = await buffer(response.body as AsyncIterable<Uint8Array>);
+        text = body.toString();
+        response.body = body;
+        return result;
+      },
+    { relation: "after", toMiddleware: "deserializerMiddleware", name: "varveText" },
+  );
+  return () => text;
+}
+
 /** Throws `no_table` when it is not there. */
 export async function openTable(environment: Environment, clock: Clock = systemClock): Promise<Table> {
   const { client, name, told } = openTableClient(environment);
@@ -84,43 +107,37 @@ export async function openTable(environment: Environment, clock: Clock = systemC
   const keyOf = (item: AttributeMap): string =>
     attributeMapJson(Object.fromEntries(keyNames.map((key) => [key, item[key] ?? { NULL: true }])));
 
+  const scanPage = async (
+    how: Partial<ScanCommandInput>,
+  ): Promise<{ readonly items: readonly AttributeMap[]; readonly next: AttributeMap | undefined }> => {
+    const command = new ScanCommand({ TableName: name, ConsistentRead: true, ...how });
+    const text = textOf(command);
+    await told(client.send(command));
+    const { Items: items = [], LastEvaluatedKey: next } = parseExact(text()) as Scanned;
+    return { items, next };
+  };
+
   return {
     name,
     keyOf,
     keyNames,
     itemsAbout: described.Table?.ItemCount ?? 0,
     scanSegment: async (segment, segments, cursor) => {
-      const page = await told(
-        client.send(
-          new ScanCommand({
-            TableName: name,
-            ConsistentRead: true,
-            Segment: segment,
-            TotalSegments: segments,
-            ...(cursor === null ? {} : { ExclusiveStartKey: fromAttributeMap(cursor) }),
-          }),
-        ),
-      );
-      const next = page.LastEvaluatedKey;
-      return {
-        items: (page.Items ?? []).map(toAttributeMap),
-        cursor: next === undefined ? null : JSON.stringify(toAttributeMap(next)),
-      };
+      const { items, next } = await scanPage({
+        Segment: segment,
+        TotalSegments: segments,
+        ...(cursor === null ? {} : { ExclusiveStartKey: fromAttributeMap(cursor) }),
+      });
+      return { items, cursor: next === undefined ? null : JSON.stringify(next) };
     },
     scan: async function* () {
-      let from: Record<string, SdkAttributeValue> | undefined;
+      let from: AttributeMap | undefined;
       do {
-        const page = await told(
-          client.send(
-            new ScanCommand({
-              TableName: name,
-              ConsistentRead: true,
-              ...(from === undefined ? {} : { ExclusiveStartKey: from }),
-            }),
-          ),
+        const { items, next } = await scanPage(
+          from === undefined ? {} : { ExclusiveStartKey: fromAttributeMap(JSON.stringify(from)) },
         );
-        yield (page.Items ?? []).map(toAttributeMap);
-        from = page.LastEvaluatedKey;
+        yield items;
+        from = next;
       } while (from !== undefined);
     },
     sample: async function* (count) {
@@ -130,18 +147,11 @@ export async function openTable(environment: Environment, clock: Clock = systemC
       let left = count;
       while (left > 0 && segments.length > 0) {
         const [segment = 0] = segments.splice(Math.floor(clock.random() * segments.length), 1);
-        const page = await told(
-          client.send(
-            new ScanCommand({
-              TableName: name,
-              ConsistentRead: true,
-              TotalSegments: SEGMENTS,
-              Segment: segment,
-              Limit: Math.min(left, most),
-            }),
-          ),
-        );
-        const items = (page.Items ?? []).map(toAttributeMap);
+        const { items } = await scanPage({
+          TotalSegments: SEGMENTS,
+          Segment: segment,
+          Limit: Math.min(left, most),
+        });
         left -= items.length;
         if (items.length > 0) yield items;
       }
@@ -156,13 +166,14 @@ export async function openTable(environment: Environment, clock: Clock = systemC
             `${many(wanted.length, "item was", "items were")} not given in ${READS_MAX} reads`,
           );
         if (attempt > 0) await clock.sleep(Math.min(READ_PAUSE_MS_MAX, 25 * 2 ** attempt) * clock.random());
-        const answer = await told(
-          client.send(
-            new BatchGetItemCommand({ RequestItems: { [name]: { Keys: wanted, ConsistentRead: true } } }),
-          ),
-        );
-        for (const item of (answer.Responses?.[name] ?? []).map(toAttributeMap)) found.set(keyOf(item), item);
-        wanted = answer.UnprocessedKeys?.[name]?.Keys ?? [];
+        const command = new BatchGetItemCommand({
+          RequestItems: { [name]: { Keys: wanted, ConsistentRead: true } },
+        });
+        const text = textOf(command);
+        const { UnprocessedKeys: left } = await told(client.send(command));
+        const { Responses: given } = parseExact(text()) as Given;
+        for (const item of given?.[name] ?? []) found.set(keyOf(item), item);
+        wanted = left?.[name]?.Keys ?? [];
       }
       return found;
     },
@@ -181,16 +192,7 @@ function toKey(key: string): Record<string, SdkAttributeValue> {
   );
 }
 
-/** The SDK gives binary as bytes; DynamoDB JSON has it as base64 text. */
-function toAttributeMap(item: Record<string, SdkAttributeValue>): AttributeMap {
-  return JSON.parse(
-    JSON.stringify(item, (_, value: unknown) =>
-      value instanceof Uint8Array ? Buffer.from(value).toString("base64") : value,
-    ),
-  ) as AttributeMap;
-}
-
-/** The reverse, from JSON text. */
+/** DynamoDB JSON as the SDK takes it, which has binary as bytes. */
 function fromAttributeMap(text: string): Record<string, SdkAttributeValue> {
   return JSON.parse(text, (name, value: unknown) =>
     name === "B" && typeof value === "string" ? Buffer.from(value, "base64") : value,

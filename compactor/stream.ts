@@ -12,10 +12,10 @@ import {
 import { defaultProvider } from "@aws-sdk/credential-provider-node";
 import { createSigner } from "../shared/aws/sign.ts";
 import { VarveError } from "../shared/errors.ts";
+import { hasDoubtfulName, parseExact } from "../shared/exact-json.ts";
 import type { StreamRecord } from "../shared/row.ts";
 import type { SequenceNumber } from "../shared/sequence.ts";
 import { openPost } from "./http.ts";
-import { parsePageJson } from "./page-json.ts";
 import { NODE_SHA256 } from "./sha256.ts";
 
 export type ListedShard = {
@@ -164,11 +164,23 @@ export function openStreams(config: StreamsConfig): Streams {
 const describe = (error: Error): string =>
   error.cause instanceof Error ? `${error.message}: ${error.cause.message}` : error.message;
 
+/** An event's and a rejected event's names are all ours, and hold no backslash. */
+function isDoubtful(answer: unknown): boolean {
+  const { Records: records } = (answer ?? {}) as { readonly Records?: unknown };
+  if (!Array.isArray(records)) return false;
+  return (records as (Partial<StreamRecord> | null)[]).some((record) => {
+    const { Keys: keys, NewImage: image } = record?.dynamodb ?? {};
+    const { S: pk } = (keys?.["pk"] ?? {}) as { readonly S?: unknown };
+    if (typeof pk === "string" && (pk.startsWith("e#") || pk.startsWith("r#"))) return false;
+    return hasDoubtfulName(keys) || hasDoubtfulName(image);
+  });
+}
+
 /** A GetRecords answer. What is not understood is a retry with its reason, never an empty page. */
 export function parsePage(status: number, text: string): PageOutcome {
   let json: { Records?: unknown; NextShardIterator?: unknown; __type?: string; message?: string };
   try {
-    json = parsePageJson(text) ?? {};
+    json = parseExact(text, isDoubtful) ?? {};
   } catch {
     return { kind: "retry", why: `HTTP ${status} with a body that is not JSON: ${text.slice(0, 100)}` };
   }

@@ -68,7 +68,7 @@ const NULL_TEXT: u32 = 0x6c6c756e;
 const DEPTH_MAX: u32 = 48;
 /** Names of one object that are told apart here. */
 const NAMES_MAX: u32 = 64;
-/** Of an object that is open: how many names it has, a sketch of them, what closes it; then where each begins and ends. */
+/** Of an object that is open: how many names it has, a sketch of them, what closes it; then where each begins, and its length. */
 const COUNT: usize = 0;
 const SKETCH: usize = 4;
 const CLOSER: usize = 8;

@@ -75,3 +75,35 @@ test.each([
     fix: expect.stringContaining(fix),
   });
 });
+
+test("names with escapes, binary and numbers are as the table has them", async () => {
+  const item = (pk: string, name: string) => ({
+    pk: { S: pk },
+    m: { M: { a: { S: "x" }, [name]: { S: "y" } } },
+    b: { B: "AP8=" },
+    n: { N: "12345678901234567890.10" },
+  });
+  const items = [item("1", "\\"), item("2", '"')];
+  const table = await open((operation) => ({
+    status: 200,
+    body: operation === "Scan" ? { Items: items } : { Responses: { items } },
+  }));
+  const scanned = [];
+  for await (const page of table.scan()) scanned.push(...page);
+  expect(scanned).toEqual(items);
+  expect(await table.scanSegment(0, 1, null)).toEqual({ items, cursor: null });
+  expect([...(await table.read(['{"pk":"1"}', '{"pk":"2"}'])).values()]).toEqual(items);
+});
+
+test("a scan goes on from a key that has binary in it", async () => {
+  const asked: unknown[] = [];
+  const table = await open((_, request) => {
+    const { ExclusiveStartKey: from } = request as unknown as { ExclusiveStartKey?: object };
+    asked.push(from);
+    return { status: 200, body: from === undefined ? { LastEvaluatedKey: { pk: { B: "AP8=" } } } : {} };
+  });
+  const { cursor } = await table.scanSegment(0, 1, null);
+  expect(await table.scanSegment(0, 1, cursor)).toEqual({ items: [], cursor: null });
+  for await (const page of table.scan()) expect(page).toEqual([]);
+  expect(asked).toEqual([undefined, { pk: { B: "AP8=" } }, undefined, { pk: { B: "AP8=" } }]);
+});
