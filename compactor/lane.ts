@@ -92,7 +92,7 @@ export async function openLane(deps: LaneDeps): Promise<Lane> {
           await clock.sleep(deps.flushMs / WAITS_PER_FLUSH, stop.signal);
         }
         return deps.streams.getRecords(iterator, signal);
-      });
+      }, stop.signal);
     const streams = { ...deps.streams, getRecords };
     const warn = (what: string) => log.warn(what, { shard });
     const ended = readShard({ ...deps, streams, confirms, accept, warn }, shard, from, stop.signal).catch(
