@@ -73,7 +73,8 @@ function openChecks(environment: Environment, config: Config, { edge, table }: D
   const s3 = { ...s3ConfigOf(config), attemptsMax: ATTEMPTS_MAX, timeoutMs: TIMEOUT_MS };
   const given = givenCredentials(environment);
   const credentials = given === undefined ? defaultProvider() : () => Promise.resolve(given);
-  const base = { region: config.AWS_REGION, credentials, maxAttempts: ATTEMPTS_MAX };
+  const requestHandler = { socketTimeout: TIMEOUT_MS };
+  const base = { region: config.AWS_REGION, credentials, maxAttempts: ATTEMPTS_MAX, requestHandler };
   const at = (endpoint: string | undefined) => (endpoint === undefined ? {} : { endpoint });
   const store = openS3Store(s3);
   const bucket = s3Client(s3);
@@ -129,7 +130,7 @@ const s3Client = ({ region, endpoint, credentials, timeoutMs }: S3Config): S3Cli
     region,
     maxAttempts: ATTEMPTS_MAX,
     forcePathStyle: endpoint !== undefined,
-    requestHandler: { requestTimeout: timeoutMs },
+    requestHandler: { socketTimeout: timeoutMs },
     ...(endpoint === undefined ? {} : { endpoint }),
     ...(credentials === undefined ? {} : { credentials }),
   });

@@ -64,10 +64,12 @@ export type StreamsConfig = {
   readonly region: string;
   readonly endpoint?: string | undefined;
   readonly streamsEndpoint?: string | undefined;
+  /** How long one request may stand still, retries apart. */
+  readonly timeoutMs?: number;
 };
 
 const RECORDS_MAX = 1000;
-const REQUEST_TIMEOUT_MS = 30_000;
+const TIMEOUT_MS = 30_000;
 const CONNECTION_TIMEOUT_MS = 5_000;
 
 const encoder = new TextEncoder();
@@ -81,7 +83,9 @@ const OUTCOME_OF: Readonly<Record<string, "expired" | "trimmed" | "gone">> = {
 export function openStreams(config: StreamsConfig): Streams {
   const streamsEndpoint = config.streamsEndpoint ?? config.endpoint;
   const credentials = defaultProvider();
-  const requestHandler = { requestTimeout: REQUEST_TIMEOUT_MS, connectionTimeout: CONNECTION_TIMEOUT_MS };
+  const timeoutMs = config.timeoutMs ?? TIMEOUT_MS;
+  // The SDK's requestTimeout only warns.
+  const requestHandler = { socketTimeout: timeoutMs, connectionTimeout: CONNECTION_TIMEOUT_MS };
   const base = { region: config.region, credentials, maxAttempts: 5, requestHandler };
   const tables = new DynamoDBClient({
     ...base,
@@ -136,7 +140,7 @@ export function openStreams(config: StreamsConfig): Streams {
 
     getRecords: async (iterator, signal) => {
       const body = JSON.stringify({ ShardIterator: iterator, Limit: RECORDS_MAX });
-      const timeout = AbortSignal.timeout(REQUEST_TIMEOUT_MS);
+      const timeout = AbortSignal.timeout(timeoutMs);
       try {
         const headers = await sign({
           host,

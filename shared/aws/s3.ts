@@ -19,7 +19,7 @@ export type S3Config = {
   readonly region: string;
   readonly endpoint?: string | undefined;
   readonly credentials?: { readonly accessKeyId: string; readonly secretAccessKey: string } | undefined;
-  /** For one request, retries apart. */
+  /** How long one request may stand still, retries apart. */
   readonly timeoutMs?: number;
   readonly attemptsMax?: number;
   /** Keys in one answer to a list, at most. */
@@ -41,7 +41,8 @@ export function openS3Store(
     responseChecksumValidation: "WHEN_REQUIRED",
     // The SDK otherwise waits seconds for `100 Continue` before each larger body.
     expectContinueHeader: false,
-    requestHandler: { requestTimeout: config.timeoutMs ?? 30_000, connectionTimeout: 5_000 },
+    // The SDK's requestTimeout only warns.
+    requestHandler: { socketTimeout: config.timeoutMs ?? 30_000, connectionTimeout: 5_000 },
     ...(config.endpoint === undefined ? {} : { endpoint: config.endpoint }),
     ...(config.credentials === undefined ? {} : { credentials: config.credentials }),
   };

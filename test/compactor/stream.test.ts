@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
-import { parsePage } from "../../compactor/stream.ts";
-import { T0, objectRecord } from "../fakes/changes.ts";
+import { openStreams, parsePage } from "../../compactor/stream.ts";
+import { STREAM, T0, objectRecord } from "../fakes/changes.ts";
+import { startSilent } from "../support/silent.ts";
 
 const failed = (type: string, message = "no"): string =>
   JSON.stringify({ __type: `com.amazonaws#${type}`, message });
@@ -53,4 +54,14 @@ describe("an answer to GetRecords", () => {
   ])("%s is tried again, never taken for an empty page", (_, status, text) => {
     expect(parsePage(status, text)).toMatchObject({ kind: "retry", why: expect.stringContaining("HTTP") });
   });
+});
+
+test("an endpoint that says nothing is not waited for", async () => {
+  Object.assign(process.env, { AWS_ACCESS_KEY_ID: "local", AWS_SECRET_ACCESS_KEY: "local" });
+  const { endpoint, stop } = await startSilent();
+  const streams = openStreams({ table: "items", region: "us-east-1", endpoint, timeoutMs: 50 });
+  await expect(streams.describe()).rejects.toMatchObject({ code: "table_unreachable" });
+  expect(await streams.openIterator(STREAM, "s1", null)).toMatchObject({ kind: "retry" });
+  expect(await streams.getRecords("i")).toMatchObject({ kind: "retry" });
+  await stop();
 });

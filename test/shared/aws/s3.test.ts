@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { openS3Store } from "../../../shared/aws/s3.ts";
 import type { TestS3 } from "../../support/s3.ts";
 import { startS3 } from "../../support/s3.ts";
+import { startSilent } from "../../support/silent.ts";
 import { storeContract } from "../store.contract.ts";
 
 type S3Store = ReturnType<typeof openS3Store>;
@@ -37,6 +38,20 @@ describe("S3: what is wrong is told apart from what is not known", () => {
     expect((await nowhere.put("a", body, { kind: "if-absent" })).kind).toBe("unknown");
     await expect(nowhere.get("a")).rejects.toMatchObject({ code: "store_unreadable" });
     nowhere.close();
+  });
+
+  test.each([
+    ["says nothing", ""],
+    ["stops in the midst of an answer", 'HTTP/1.1 200 OK\r\nETag: "1"\r\nContent-Length: 9\r\n\r\nabc'],
+  ])("a store that %s is not waited for", async (_, said) => {
+    const { endpoint, stop } = await startSilent(said);
+    const silent = openS3Store({ ...s3.config, endpoint, timeoutMs: 200, attemptsMax: 1 });
+    expect((await silent.put("a", body, { kind: "if-absent" })).kind).toBe("unknown");
+    await expect(silent.get("a")).rejects.toMatchObject({ code: "store_unreadable" });
+    await expect(silent.delete("a")).rejects.toMatchObject({ code: "store_unreadable" });
+    await expect(Array.fromAsync(silent.list("a"))).rejects.toMatchObject({ code: "store_unreadable" });
+    silent.close();
+    await stop();
   });
 
   test("a put that is cut short is unknown", async () => {
