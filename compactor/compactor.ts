@@ -14,7 +14,14 @@ import type { Gap, Snapshot } from "../shared/snapshot.ts";
 import type { ObjectStore } from "../shared/store.ts";
 import { deal } from "./deal.ts";
 import type { Lane, LaneBatch } from "./lane.ts";
-import { discoveryGaps, forgettableShards, missingParents, newShards, readableShards } from "./lineage.ts";
+import {
+  childlessGaps,
+  forgettableShards,
+  missingParents,
+  newShards,
+  readableShards,
+  switchGaps,
+} from "./lineage.ts";
 import type { Merger } from "./merge.ts";
 import { HEARTBEAT_MS, openMembership } from "./membership.ts";
 import type { Metrics } from "./metrics.ts";
@@ -234,16 +241,17 @@ async function discover(deps: CompactorDeps, snapshot: Snapshot, signal: AbortSi
     const listed = await streams.describe(signal);
     const { gone, there } = await lookFor(deps, missingParents(snapshot, listed), signal);
     const positions = newShards(snapshot, listed, gone);
+    const gaps = switchGaps(snapshot, positions, beganMs);
     // A stream that was just switched on may not list its shards yet.
     if (there.length > 0 || listed.length === 0) {
       log.warn("the list of shards is not whole", { listed: listed.length, missing: there.length });
-      return { ...NOTHING_FOUND, listed: listed.length, positions };
+      return { ...NOTHING_FOUND, listed: listed.length, positions, gaps };
     }
     return {
       listed: listed.length,
       positions,
       forgotten: forgettableShards(snapshot, listed, beganMs),
-      gaps: discoveryGaps(snapshot, positions, beganMs),
+      gaps: [...gaps, ...childlessGaps(snapshot, positions, beganMs)],
       discoveredMs: beganMs,
     };
   } catch (error) {

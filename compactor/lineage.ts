@@ -51,8 +51,8 @@ export function newShards(
   return found;
 }
 
-/** What a complete discovery shows to be missing. */
-export function discoveryGaps(
+/** Streams that were switched on after the first one known: what was written while there was none is in none. */
+export function switchGaps(
   { shards }: Snapshot,
   found: ReadonlyMap<string, Position>,
   nowMs: number,
@@ -60,18 +60,27 @@ export function discoveryGaps(
   const gaps: Gap[] = [];
   const streams = new Set([...shards.values()].map(({ stream }) => stream));
   streams.delete(BOOTSTRAP_STREAM);
+  const oldest = [...found.values()].map(({ stream }) => stream).toSorted()[0];
+  if (streams.size === 0 && oldest !== undefined) streams.add(oldest);
   for (const [shard, { stream }] of found) {
-    if (streams.size === 0 || streams.has(stream)) continue;
+    if (streams.has(stream)) continue;
     streams.add(stream);
     const reason = "the stream was switched off and on: what was written between is not in it";
     gaps.push({ shard, after: null, reason, detectedMs: nowMs });
   }
-  for (const [shard, position] of childlessShards(new Map([...shards, ...found]))) {
-    if (endedMs(position) + STREAM_RETENTION_MS > nowMs) continue;
-    const reason = "it ended, and no shard that follows it was listed while the stream kept it (24 hours)";
-    gaps.push({ shard, after: position.seq, reason, detectedMs: nowMs });
-  }
   return gaps;
+}
+
+/** What a complete discovery shows to be missing: shards that should follow others. */
+export function childlessGaps(
+  { shards }: Snapshot,
+  found: ReadonlyMap<string, Position>,
+  nowMs: number,
+): readonly Gap[] {
+  const reason = "it ended, and no shard that follows it was listed while the stream kept it (24 hours)";
+  return childlessShards(new Map([...shards, ...found]))
+    .filter(([, position]) => endedMs(position) + STREAM_RETENTION_MS <= nowMs)
+    .map(([shard, { seq }]) => ({ shard, after: seq, reason, detectedMs: nowMs }));
 }
 
 export type Start = {

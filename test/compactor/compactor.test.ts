@@ -271,6 +271,34 @@ describe("a stream switched off", () => {
     await compactor.stop();
   });
 
+  test("and on while nobody looks, and the first list of the new one is not whole: a gap all the same", async () => {
+    const { start, write, pass, committed, tip, streams } = bench();
+    const first = start();
+    write(20);
+    await pass(2_000);
+    await first.stop();
+    streams.switchOff();
+    await pass(10_000);
+    streams.switchOn();
+    const known = new Set(streams.shards.keys());
+    for (let nth = 0; nth < 3; nth += 1) streams.end(1);
+    write(20);
+    let listings = 0;
+    const describePart: typeof streams.describe = async () => {
+      const listed = await streams.describe();
+      const left = [...known].at(-1);
+      return (listings += 1) === 2 ? listed.filter(({ id }) => id !== left) : listed;
+    };
+    const second = start({ streams: { ...streams, describe: describePart } });
+    await pass(30_000);
+    expect(listings).toBeGreaterThan(2);
+    expect(await committed()).toEqual(upTo(40));
+    expect([...(await tip()).gaps.values()]).toMatchObject([
+      { reason: expect.stringMatching(/switched off and on/) },
+    ]);
+    await second.stop();
+  });
+
   test("for good: the watermark goes on after a day, and the end is a gap", async () => {
     const { start, write, pass, tip, streams, time } = bench();
     const first = start();

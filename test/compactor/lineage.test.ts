@@ -1,5 +1,11 @@
 import { describe, expect, test } from "vitest";
-import { discoveryGaps, missingParents, newShards, readableShards } from "../../compactor/lineage.ts";
+import {
+  childlessGaps,
+  missingParents,
+  newShards,
+  readableShards,
+  switchGaps,
+} from "../../compactor/lineage.ts";
 import type { ListedShard } from "../../compactor/stream.ts";
 import type { Position } from "../../shared/position.ts";
 import type { Snapshot } from "../../shared/snapshot.ts";
@@ -101,8 +107,10 @@ describe("what may be read now", () => {
 describe("gaps that a discovery shows", () => {
   test("none in the ordinary", () => {
     const log = logWith({ a: position({ at: T0, done: true }) });
-    expect(discoveryGaps(log, new Map([["b", position({ parent: "a" })]]), T0 + 1)).toEqual([]);
-    expect(discoveryGaps(logOf(), new Map([["b", position()]]), T0)).toEqual([]);
+    for (const gapsOf of [switchGaps, childlessGaps]) {
+      expect(gapsOf(log, new Map([["b", position({ parent: "a" })]]), T0 + 1)).toEqual([]);
+      expect(gapsOf(logOf(), new Map([["b", position()]]), T0)).toEqual([]);
+    }
   });
 
   test("the stream was switched off and on: one a stream", () => {
@@ -111,15 +119,23 @@ describe("gaps that a discovery shows", () => {
       ["b", position({ stream: LATER })],
       ["c", position({ stream: LATER })],
     ]);
-    expect(discoveryGaps(log, found, T0)).toEqual([
+    expect(switchGaps(log, found, T0)).toEqual([
       { shard: "b", after: null, reason: expect.stringMatching(/switched off and on/), detectedMs: T0 },
     ]);
   });
 
+  test("it was, before anything was read of it", () => {
+    const found = new Map([
+      ["b", position({ stream: LATER })],
+      ["a", position()],
+    ]);
+    expect(switchGaps(logOf(), found, T0)).toMatchObject([{ shard: "b" }]);
+  });
+
   test("a shard's children were never listed while they could be read", () => {
     const log = logWith({ a: position({ at: T0, seq: seq(7), done: true }) });
-    expect(discoveryGaps(log, new Map(), T0 + STREAM_RETENTION_MS - 1)).toEqual([]);
-    expect(discoveryGaps(log, new Map(), T0 + STREAM_RETENTION_MS)).toMatchObject([
+    expect(childlessGaps(log, new Map(), T0 + STREAM_RETENTION_MS - 1)).toEqual([]);
+    expect(childlessGaps(log, new Map(), T0 + STREAM_RETENTION_MS)).toMatchObject([
       { shard: "a", after: "7" },
     ]);
   });
