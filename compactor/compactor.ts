@@ -19,6 +19,8 @@ import {
   forgettableShards,
   missingParents,
   newShards,
+  passedGaps,
+  passedShards,
   readableShards,
   switchGaps,
 } from "./lineage.ts";
@@ -239,12 +241,14 @@ async function discover(deps: CompactorDeps, snapshot: Snapshot, signal: AbortSi
   const beganMs = clock.nowMs();
   try {
     const listed = await streams.describe(signal);
-    const { gone, there } = await lookFor(deps, missingParents(snapshot, listed), signal);
+    const { gone, ...left } = await lookFor(deps, missingParents(snapshot, listed), signal);
+    const passed = await lookFor(deps, passedShards(snapshot, listed), signal);
     const positions = newShards(snapshot, listed, gone);
-    const gaps = switchGaps(snapshot, positions, beganMs);
+    const gaps = [...switchGaps(snapshot, positions, beganMs), ...passedGaps(passed.there, beganMs)];
+    const missing = left.there.length + left.untold;
     // A stream that was just switched on may not list its shards yet.
-    if (there.length > 0 || listed.length === 0) {
-      log.warn("the list of shards is not whole", { listed: listed.length, missing: there.length });
+    if (missing > 0 || listed.length === 0) {
+      log.warn("the list of shards is not whole", { listed: listed.length, missing });
       return { ...NOTHING_FOUND, listed: listed.length, positions, gaps };
     }
     return {
@@ -260,20 +264,24 @@ async function discover(deps: CompactorDeps, snapshot: Snapshot, signal: AbortSi
   }
 }
 
-/** Asks for shards by name. What cannot be told is taken to be there. */
+/** Asks for shards by name. */
 async function lookFor(
   { streams }: CompactorDeps,
   shards: readonly ListedShard[],
   signal: AbortSignal,
-): Promise<{ readonly gone: ReadonlySet<string>; readonly there: readonly string[] }> {
+): Promise<{
+  readonly gone: ReadonlySet<string>;
+  readonly there: readonly string[];
+  readonly untold: number;
+}> {
   const gone = new Set<string>();
   const there: string[] = [];
   for (const { id, stream } of shards) {
     const { kind } = await streams.openIterator(stream, id, null, signal);
     if (kind === "gone" || kind === "trimmed") gone.add(id);
-    else there.push(id);
+    else if (kind === "iterator") there.push(id);
   }
-  return { gone, there };
+  return { gone, there, untold: shards.length - gone.size - there.length };
 }
 
 async function quietly(log: CompactorLog, what: string, work: () => Promise<unknown>): Promise<void> {

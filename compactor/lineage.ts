@@ -6,6 +6,7 @@
  *   come in their order.
  * - A shard is taken into the log after its parent, or when the parent is known to be gone. A list that leaves
  *   out a shard which is there is not a discovery.
+ * - A shard that is listed again after one that follows it was read is not taken in: it is passed.
  * - A shard is forgotten only two generations on, and long after it could be listed: a listing that brought it
  *   back would have it read twice.
  */
@@ -27,27 +28,46 @@ export function missingParents({ shards }: Snapshot, listed: readonly ListedShar
 }
 
 /**
+ * Listed shards that the log does not know, though it has read one that follows them: they were taken for gone then,
+ * or have been forgotten since. To read them now would bring a key's changes out of their order.
+ */
+export function passedShards({ shards }: Snapshot, listed: readonly ListedShard[]): readonly ListedShard[] {
+  const byId = new Map(listed.map((shard) => [shard.id, shard]));
+  const passed = new Map<string, ListedShard>();
+  for (const { seq, done, parent } of shards.values()) {
+    if (seq === null && !done) continue;
+    for (let above = byId.get(parent ?? ""); above !== undefined; above = byId.get(above.parent ?? "")) {
+      if (shards.has(above.id) || passed.has(above.id)) break;
+      passed.set(above.id, above);
+    }
+  }
+  return [...passed.values()];
+}
+
+/**
  * Positions for the listed shards that the log does not know. They hold the watermark from the commit that
  * names them.
  * @param gone parents that no longer exist
  */
 export function newShards(
-  { shards, log }: Snapshot,
+  snapshot: Snapshot,
   listed: readonly ListedShard[],
   gone: ReadonlySet<string>,
 ): ReadonlyMap<string, Position> {
+  const { shards, log } = snapshot;
+  const over = new Set([...gone, ...passedShards(snapshot, listed).map(({ id }) => id)]);
   const byId = new Map(listed.map((shard) => [shard.id, shard]));
   const found = new Map<string, Position>();
   const isTaken = ({ id, parent, stream }: ListedShard): boolean => {
     if (shards.has(id) || found.has(id)) return true;
-    if (parent !== null && !shards.has(parent) && !gone.has(parent)) {
+    if (parent !== null && !shards.has(parent) && !over.has(parent)) {
       const above = byId.get(parent);
       if (above === undefined || !isTaken(above)) return false;
     }
     found.set(id, { from: null, seq: null, at: log.watermarkMs, parent, done: false, stream });
     return true;
   };
-  for (const shard of listed) isTaken(shard);
+  for (const shard of listed) if (!over.has(shard.id)) isTaken(shard);
   return found;
 }
 
@@ -70,6 +90,14 @@ export function switchGaps(
   }
   return gaps;
 }
+
+/** @param there passed shards that can still be opened */
+export const passedGaps = (there: readonly string[], nowMs: number): readonly Gap[] =>
+  there.map((shard) => {
+    const reason =
+      "it was listed after shards that follow it were read: what it holds may not have been read";
+    return { shard, after: null, reason, detectedMs: nowMs };
+  });
 
 /** What a complete discovery shows to be missing: shards that should follow others. */
 export function childlessGaps(

@@ -322,6 +322,64 @@ describe("a stream switched off", () => {
   });
 });
 
+describe("a list that names a shard again", () => {
+  test.each([
+    ["which was gone when those after it were read", 1],
+    ["and those after it, all of them gone", 2],
+  ])("%s: nothing stops for it, and nothing is read twice", async (_, generations) => {
+    const { start, write, pass, committed, tip, streams, time } = bench();
+    write(20);
+    for (let nth = 0; nth < generations; nth += 1) {
+      const open = [...streams.shards.values()].filter(({ closed }) => !closed);
+      for (let ended = 0; ended < open.length; ended += 1) streams.end(1);
+    }
+    const whole = await streams.describe();
+    await pass(60_000);
+    streams.trim(time.nowMs());
+    write(20);
+    let isWhole = false;
+    const flipping: typeof streams.describe = async () => (isWhole ? whole : streams.describe());
+    const compactor = start({ streams: { ...streams, describe: flipping } });
+    await pass(5_000);
+    expect(await committed()).toEqual(upTo(40, 21));
+    isWhole = true;
+    write(20);
+    await pass(10_000);
+    expect(compactor.state.error).toBeUndefined();
+    isWhole = false;
+    await pass(10_000);
+    expect(await committed()).toEqual(upTo(60, 21));
+    const { gaps, log } = await tip();
+    expect(gaps.size).toBe(0);
+    expect(time.nowMs() - log.watermarkMs).toBeLessThan(10_000);
+    await compactor.stop();
+  });
+
+  test("which was only said to be gone: what it holds is a gap", async () => {
+    const { start, write, pass, committed, tip, streams } = bench();
+    const roots = [...streams.shards.keys()];
+    write(20);
+    streams.end(1);
+    streams.end(1);
+    write(20);
+    let hidden = roots.filter((id) => streams.shards.get(id)?.closed);
+    const describeRest: typeof streams.describe = async () =>
+      (await streams.describe()).filter(({ id }) => !hidden.includes(id));
+    const openIterator: typeof streams.openIterator = async (arn, id, ...given) =>
+      hidden.includes(id) ? { kind: "gone" } : streams.openIterator(arn, id, ...given);
+    const compactor = start({ streams: { ...streams, describe: describeRest, openIterator } });
+    await pass(5_000);
+    const shown = hidden;
+    hidden = [];
+    write(20);
+    await pass(10_000);
+    expect(compactor.state.error).toBeUndefined();
+    expect([...(await tip()).gaps.values()].map(({ shard }) => shard).toSorted()).toEqual(shown);
+    expect((await committed()).filter((n) => n > 20)).toEqual(upTo(60, 21));
+    await compactor.stop();
+  });
+});
+
 describe("what cannot be mended ends the process, with nothing lost", () => {
   test("a record that cannot be kept: all before it is committed", async () => {
     const { start, write, pass, committed } = bench();

@@ -3,6 +3,7 @@ import {
   childlessGaps,
   missingParents,
   newShards,
+  passedShards,
   readableShards,
   switchGaps,
 } from "../../compactor/lineage.ts";
@@ -54,6 +55,29 @@ describe("new shards", () => {
     const log = logWith({ a: position({ at: T0, done: true }) });
     expect(missingParents(log, [listed("b", "a")])).toEqual([]);
     expect(ids(newShards(log, [listed("b", "a")], NONE))).toEqual(["b"]);
+  });
+});
+
+describe("shards that are listed again", () => {
+  const list = [listed("a"), listed("b", "a"), listed("c", "b"), listed("d", "b")];
+  const passed = (shards: Record<string, Position>): string[] =>
+    passedShards(logWith(shards), list).map(({ id }) => id);
+
+  test("after one that follows them was read are passed, and the others after them are not", () => {
+    const c = position({ parent: "b", seq: seq(1) });
+    expect(passed({ c })).toEqual(["b", "a"]);
+    expect(passed({ c: position({ parent: "b", done: true }) })).toEqual(["b", "a"]);
+    expect(ids(newShards(logWith({ c }), list, NONE))).toEqual(["d"]);
+  });
+
+  test("before one that follows them was read are taken in", () => {
+    const c = position({ parent: "b" });
+    expect(passed({ c })).toEqual([]);
+    expect(ids(newShards(logWith({ c }), list, NONE))).toEqual(["a", "b", "d"]);
+  });
+
+  test("are none when the log knows them", () => {
+    expect(passed({ b: position({ seq: seq(1) }), c: position({ parent: "b" }) })).toEqual([]);
   });
 });
 
