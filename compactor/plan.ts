@@ -65,14 +65,22 @@ export function planCreate(
 
 export function planCommit(snapshot: Snapshot, change: Change, { txnId, nowMs }: CommitIdentity): CommitPlan {
   const positions = new Map<string, Position>();
+  /** Of shards that others have read further, or to their end: what could not be read here, they have read. */
+  const passed = new Set<string>();
   for (const [shard, position] of change.positions) {
     const known = snapshot.shards.get(shard);
     const seq = known?.seq ?? null;
-    if (position.seq === null && seq !== null) continue;
+    if (position.seq === null && seq !== null) {
+      passed.add(shard);
+      continue;
+    }
     if (position.from !== seq || (known?.done && position.seq !== seq)) {
       return { kind: "stale", why: `${shard} was read from ${position.from}, and the log has it at ${seq}` };
     }
-    if (known?.done) continue;
+    if (known?.done) {
+      passed.add(shard);
+      continue;
+    }
     // A shard that the log does not know yet begins above what was published while it was being discovered.
     const at = Math.max(position.at, known?.at ?? snapshot.log.watermarkMs);
     const changed = Math.max(lastChangedMs(position), known === undefined ? at : lastChangedMs(known));
@@ -106,9 +114,10 @@ export function planCommit(snapshot: Snapshot, change: Change, { txnId, nowMs }:
     ...forgotten.map((shard) => ({
       domainMetadata: { domain: SHARD_DOMAIN + shard, configuration: "", removed: true },
     })),
-    ...newGaps(snapshot, change.gaps).map((gap, index) =>
-      domainAction(`${GAP_DOMAIN}${snapshot.version + 1}.${index}`, gap),
-    ),
+    ...newGaps(
+      snapshot,
+      change.gaps.filter(({ shard }) => !passed.has(shard)),
+    ).map((gap, index) => domainAction(`${GAP_DOMAIN}${snapshot.version + 1}.${index}`, gap)),
     logAction(log),
   ];
   return { kind: "commit", ...sound(snapshot, { version: snapshot.version + 1, info, actions }) };

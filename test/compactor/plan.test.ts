@@ -62,6 +62,26 @@ describe("one commit carries", () => {
   });
 });
 
+describe("a gap that a worker met which stood still, in a shard that others have read", () => {
+  const met = { shard: "s1", reason: "trimmed", detectedMs: T0 };
+
+  test.each([
+    ["to its end", position({ seq: seq(10), at: T0, done: true }), seq(10)],
+    ["further than its start", position({ seq: seq(10), at: T0 }), null],
+  ])("%s is none", (_, known, after) => {
+    const standing = logOf(change(at({ s1: known })));
+    const positions = at({ s1: position({ from: after, seq: after, at: T0, done: after !== null }) });
+    const next = planned(standing, { gaps: [{ ...met, after }], ...positions });
+    expect(next.gaps.size).toBe(0);
+    expect(next.shards.get("s1")).toEqual(standing.shards.get("s1"));
+  });
+
+  test("as far as it has is one", () => {
+    const positions = at({ s1: position({ from: seq(10), seq: seq(10), at: T0 }) });
+    expect(planned(log(), { gaps: [{ ...met, after: seq(10) }], ...positions }).gaps.size).toBe(1);
+  });
+});
+
 describe("the watermark", () => {
   test.each([
     [
