@@ -75,11 +75,13 @@ export async function openLane(deps: LaneDeps): Promise<Lane> {
   const { clock, log, openStage } = deps;
   let buffer = new WindowBuffer(openStage());
   const readers = new Map<string, Reader>();
+  /** Those of its shards that are known to take no more records. */
+  let closed: ReadonlySet<string> = new Set();
   const turn = turnstile(deps.answersMax);
   let fault: unknown;
   const confirms = deps.pollMinMs > deps.flushMs * POLL_OF_FLUSH;
 
-  const start = (shard: string, from: Start): void => {
+  const start = (shard: string, position: Position): void => {
     const stop = new AbortController();
     const into = buffer;
     const accept = async (page: ShardPage): Promise<void> => {
@@ -95,6 +97,7 @@ export async function openLane(deps: LaneDeps): Promise<Lane> {
       }, stop.signal);
     const streams = { ...deps.streams, getRecords };
     const warn = (what: string) => log.warn(what, { shard });
+    const from = { position, isClosed: () => closed.has(shard) };
     const ended = readShard({ ...deps, streams, confirms, accept, warn }, shard, from, stop.signal).catch(
       (error: unknown) => {
         fault ??= error;
@@ -113,9 +116,10 @@ export async function openLane(deps: LaneDeps): Promise<Lane> {
   return {
     assign: async (shards) => {
       await halt([...readers.keys()].filter((shard) => !shards.has(shard)));
-      for (const [shard, from] of shards) {
+      closed = new Set([...shards].filter(([, from]) => from.closed).map(([shard]) => shard));
+      for (const [shard, { position }] of shards) {
         // What an earlier reader of the shard left must be taken first: it goes on from there.
-        if (!readers.has(shard) && !buffer.holds(shard)) start(shard, from);
+        if (!readers.has(shard) && !buffer.holds(shard)) start(shard, position);
       }
     },
     take: async (forced) => {

@@ -17,7 +17,6 @@ import { compareSequence } from "../shared/sequence.ts";
 import type { Gap } from "../shared/snapshot.ts";
 import { STREAM_RETENTION_MS } from "../shared/watermark.ts";
 import type { ShardPage } from "./buffer.ts";
-import type { Start } from "./lineage.ts";
 import type { Page, Streams } from "./stream.ts";
 
 /** An answer this full may have been cut short: https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_streams_GetRecords.html */
@@ -39,11 +38,14 @@ export type ShardReaderDeps = {
   readonly warn: (what: string) => void;
 };
 
-/** Reads until the shard ends, or `signal` aborts. */
+/**
+ * Reads until the shard ends, or `signal` aborts.
+ * @param isClosed asked before each call: whether others are known to follow the shard
+ */
 export async function readShard(
   deps: ShardReaderDeps,
   shard: string,
-  { position: start, closed }: Start,
+  { position: start, isClosed }: { readonly position: Position; readonly isClosed: () => boolean },
   signal: AbortSignal,
 ): Promise<void> {
   const { streams, clock } = deps;
@@ -77,7 +79,7 @@ export async function readShard(
   // A function of its own, so that nothing holds an answer while the next is on its way: what the loop below held
   // would be copied by the garbage collector, answer after answer.
   const readAnswer = async (from: string): Promise<number> => {
-    const askedMs = clock.nowMs();
+    const [askedMs, closed] = [clock.nowMs(), isClosed()];
     const outcome = await streams.getRecords(from, signal);
     if (signal.aborted) return 0;
     if (outcome.kind !== "page") {

@@ -45,7 +45,7 @@ async function read(start: Partial<Position>, { opens = [ITERATOR], pages }: Scr
   const reading = readShard(
     deps,
     "s1",
-    { position: position(start), closed: false },
+    { position: position(start), isClosed: () => false },
     new AbortController().signal,
   ).then(() => (ended = true));
   await time.run(() => ended, 600_000);
