@@ -9,6 +9,7 @@
  * since. So a writer that read the tip long ago takes its entry back unless it stands on the one before it.
  */
 import type { Clock } from "../shared/clock.ts";
+import { hasPassed } from "../shared/clock.ts";
 import type { Commit } from "../shared/delta.ts";
 import { encodeCommit } from "../shared/delta.ts";
 import { checkpointKey, commitKey } from "../shared/keys.ts";
@@ -49,7 +50,7 @@ export async function putCommit(
       const standing = put.kind === "stored" ? commit : await readCommit(store, commit.version, signal);
       if (standing === null) continue;
       if (standing.info.txnId !== commit.info.txnId) return { kind: "conflicted", by: standing };
-      const isFresh = clock.nowMs() - tipReadMs <= TIP_FRESH_MS;
+      const isFresh = !hasPassed(clock.nowMs(), tipReadMs, TIP_FRESH_MS);
       if (isFresh || (await standsOnLog(store, commit.version, signal))) return { kind: "committed" };
       await store.delete(key, signal);
       return { kind: "fenced" };

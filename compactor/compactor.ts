@@ -8,6 +8,7 @@
  * flush.
  */
 import type { Clock } from "../shared/clock.ts";
+import { hasPassed } from "../shared/clock.ts";
 import { errorFields } from "../shared/errors.ts";
 import type { Position } from "../shared/position.ts";
 import type { Gap, Snapshot } from "../shared/snapshot.ts";
@@ -87,9 +88,9 @@ async function runLanes(deps: CompactorDeps, opened: Snapshot, signal: AbortSign
   const patience = openPatience(deps.clock, deps.log, stopping.signal);
   const lanes = await deps.openLanes(patience, stopping.signal);
   const membership = openMembership(deps.store, deps.clock, deps.worker ?? deps.clock.uuid());
-  /** When shards may be listed again, and whether something was committed since without a listing. */
-  let [listableMs, listingOwed] = [0, false];
-  const isListable = (): boolean => deps.clock.nowMs() >= listableMs;
+  /** When shards were listed, when they may be again, and whether something was committed since without a listing. */
+  let [listedMs, pauseMs, listingOwed] = [0, 0, false];
+  const isListable = (): boolean => hasPassed(deps.clock.nowMs(), listedMs, pauseMs);
   const discoverInTurn = async (): Promise<Discovered> => {
     listingOwed = !isListable();
     if (listingOwed) return NOTHING_FOUND;
@@ -97,7 +98,7 @@ async function runLanes(deps: CompactorDeps, opened: Snapshot, signal: AbortSign
     const found = await discover(deps, tip.snapshot(), stopping.signal);
     const shards = Math.max(found.listed, tip.snapshot().shards.size);
     const calls = Math.ceil(shards / SHARDS_A_LISTING_CALL) * membership.workers().length;
-    listableMs = beganMs + calls * LISTING_CALL_MS;
+    [listedMs, pauseMs] = [beganMs, calls * LISTING_CALL_MS];
     return found;
   };
   /** Commits a batch, and with it what the last discovery found. False when the log had moved under it. */
@@ -148,7 +149,7 @@ async function runLanes(deps: CompactorDeps, opened: Snapshot, signal: AbortSign
       const beforeMs = tip.snapshot().log.watermarkMs;
       // Rows above the watermark are not visible yet, and wait for no heartbeat while it moves.
       const idleMs = watermarkMoves && hasRowsAbove(tip.snapshot()) ? deps.flushMs : deps.heartbeatMs;
-      const idle = deps.clock.nowMs() - committedAtMs >= idleMs || (listingOwed && isListable());
+      const idle = hasPassed(deps.clock.nowMs(), committedAtMs, idleMs) || (listingOwed && isListable());
       const batch = await lane.take(last || idle);
       if (batch !== null && (batch.positions.size > 0 || (index === 0 && membership.owns("heartbeat")))) {
         const outcome = await commitBatch(batch);

@@ -7,6 +7,7 @@
  * - After `reset` nothing that was read before it leaves.
  */
 import type { Clock } from "../shared/clock.ts";
+import { hasPassed } from "../shared/clock.ts";
 import type { Position } from "../shared/position.ts";
 import type { Gap } from "../shared/snapshot.ts";
 import { turnstile } from "../shared/turnstile.ts";
@@ -128,7 +129,7 @@ export async function openLane(deps: LaneDeps): Promise<Lane> {
       const due =
         forced ||
         fault !== undefined ||
-        (first !== null && clock.nowMs() - first >= deps.flushMs) ||
+        (first !== null && hasPassed(clock.nowMs(), first, deps.flushMs)) ||
         buffer.bytes >= deps.flushBytes ||
         buffer.urgent;
       if (!due) return null;

@@ -10,6 +10,7 @@
  * nothing, so that its shards are read by those who can. When nobody else is there, nobody rests.
  */
 import type { Clock } from "../shared/clock.ts";
+import { hasPassed } from "../shared/clock.ts";
 import { WORKERS_DIR, parseWorkerKey, restingWorkerKey, workerKey } from "../shared/keys.ts";
 import type { ListedObject, ObjectStore } from "../shared/store.ts";
 
@@ -56,11 +57,12 @@ export type Membership = {
 
 export function openMembership(store: ObjectStore, clock: Clock, id: string): Membership {
   let live: readonly string[] = [id];
-  let [restMs, restEndMs] = [0, 0];
+  let [restBeganMs, restMs] = [0, 0];
+  const isResting = (): boolean => !hasPassed(clock.nowMs(), restBeganMs, restMs);
   const awakeKey = workerKey(id);
   const restingKey = restingWorkerKey(id);
   const beat = async (signal: AbortSignal): Promise<void> => {
-    const [key, other] = clock.nowMs() < restEndMs ? [restingKey, awakeKey] : [awakeKey, restingKey];
+    const [key, other] = isResting() ? [restingKey, awakeKey] : [awakeKey, restingKey];
     const body = new TextEncoder().encode(JSON.stringify({ beatMs: clock.nowMs() }));
     await store.put(key, body, { kind: "always" }, signal);
     const listed = await Array.fromAsync(store.list(WORKERS_DIR, undefined, signal));
@@ -70,7 +72,7 @@ export function openMembership(store: ObjectStore, clock: Clock, id: string): Me
     live = listed
       .filter((worker) => worker.key !== other && silentMs(worker) <= DEAD_AFTER_MS)
       .flatMap((worker) => parseWorkerKey(worker.key) ?? []);
-    if (live.length === 0) restEndMs = 0;
+    if (live.length === 0) restBeganMs = 0;
     for (const worker of listed) {
       if (worker.key === other || silentMs(worker) > FORGET_AFTER_MS) await store.delete(worker.key, signal);
     }
@@ -82,11 +84,11 @@ export function openMembership(store: ObjectStore, clock: Clock, id: string): Me
     },
     rest: async (signal) => {
       const others = live.filter((worker) => worker !== id);
+      if (others.length === 0 || isResting()) return 0;
       const nowMs = clock.nowMs();
-      if (others.length === 0 || nowMs < restEndMs) return 0;
-      const again = nowMs - restEndMs < REST_MAX_MS;
+      const again = nowMs - restBeganMs - restMs < REST_MAX_MS;
       restMs = again && restMs > 0 ? Math.min(REST_MAX_MS, restMs * 2) : REST_FIRST_MS;
-      restEndMs = nowMs + restMs;
+      restBeganMs = nowMs;
       live = others;
       await beat(signal);
       return restMs;

@@ -6,6 +6,7 @@
  * that the log has passed by for some time is told so: `outrun`.
  */
 import type { Clock } from "../shared/clock.ts";
+import { hasPassed } from "../shared/clock.ts";
 import { VarveError } from "../shared/errors.ts";
 import { commitKey } from "../shared/keys.ts";
 import { assertSound, loadSnapshot, readCommit } from "../shared/log.ts";
@@ -101,7 +102,7 @@ export function openTip(deps: TipDeps, opened: Snapshot): Tip {
       const beganMs = clock.nowMs();
       const next = await readCommit(store, snapshot.version + 1, signal);
       if (next !== null) apply(next);
-      else if (beganMs - readMs > TIP_FRESH_MS && (await isCleaned(snapshot.version, signal))) {
+      else if (hasPassed(beganMs, readMs, TIP_FRESH_MS) && (await isCleaned(snapshot.version, signal))) {
         snapshot = await openLog(deps, signal);
       } else {
         readMs = beganMs;

@@ -1,6 +1,7 @@
 /** Keeping the log small: checkpoints, retention, clean-up of old entries, and of files that no reader needs. */
 import { CHECKPOINT_EVERY, readLastCheckpoint, writeCheckpoint } from "../shared/checkpoint.ts";
 import type { Clock } from "../shared/clock.ts";
+import { hasPassed } from "../shared/clock.ts";
 import { LOG_DIR, checkpointKey, commitKey, parseLogKey } from "../shared/keys.ts";
 import type { LogKey } from "../shared/keys.ts";
 import type { ObjectStore } from "../shared/store.ts";
@@ -43,7 +44,7 @@ export function openUpkeep(deps: UpkeepDeps): Upkeep {
 
   const clean = async (beside: Beside): Promise<void> => {
     const nowMs = clock.nowMs();
-    if (nowMs - cleanedMs < CLEAN_EVERY_MS) return;
+    if (!hasPassed(nowMs, cleanedMs, CLEAN_EVERY_MS)) return;
     cleanedMs = nowMs;
     const entries = await cleanLog(store, nowMs - deps.logRetentionMs, beside.signal);
     const { files } = await vacuum(store, beside.snapshot(), {

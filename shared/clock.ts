@@ -10,6 +10,10 @@ export type Clock = {
   readonly random: () => number;
 };
 
+/** Whether `ms` have passed since `sinceMs`. Of a clock that was set back since then nobody knows: it is taken that they have. */
+export const hasPassed = (nowMs: number, sinceMs: number, ms: number): boolean =>
+  nowMs - sinceMs >= ms || nowMs < sinceMs;
+
 export const systemClock: Clock = {
   nowMs: () => Date.now(),
   sleep: (ms, signal) =>

@@ -322,6 +322,28 @@ describe("a stream switched off", () => {
   });
 });
 
+test("a clock that is set back by hours: rows are committed, shards are found, and the watermark waits", async () => {
+  const { start, write, pass, committed, tip, streams, time } = bench();
+  const steady = virtualClock(time);
+  let skewMs = 0;
+  const compactor = start({ clock: { ...steady, nowMs: () => steady.nowMs() + skewMs } });
+  await pass(3_000);
+  write(20);
+  await pass(300);
+  skewMs = -3 * 3_600_000;
+  const { log } = await tip();
+  for (let generation = 0; generation < 2; generation += 1) {
+    streams.end(2);
+    write(20);
+    await pass(10_000);
+  }
+  expect(await committed()).toEqual(upTo(60));
+  expect((await tip()).log.watermarkMs).toBeGreaterThanOrEqual(log.watermarkMs);
+  await pass(3 * 3_600_000);
+  expect(time.nowMs() + skewMs - (await tip()).log.watermarkMs).toBeLessThan(10_000);
+  await compactor.stop();
+});
+
 describe("a list that names a shard again", () => {
   test.each([
     ["which was gone when those after it were read", 1],
