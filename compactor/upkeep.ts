@@ -43,9 +43,9 @@ export function openUpkeep(deps: UpkeepDeps): Upkeep {
   };
 
   const clean = async (beside: Beside): Promise<void> => {
-    const nowMs = clock.nowMs();
-    if (!hasPassed(nowMs, cleanedMs, CLEAN_EVERY_MS)) return;
-    cleanedMs = nowMs;
+    if (!hasPassed(clock.nowMs(), cleanedMs, CLEAN_EVERY_MS)) return;
+    cleanedMs = clock.nowMs();
+    const nowMs = Math.min(cleanedMs, await storeTimeMs(store, beside.signal));
     const entries = await cleanLog(store, nowMs - deps.logRetentionMs, beside.signal);
     const { files } = await vacuum(store, beside.snapshot(), {
       removedBeforeMs: nowMs - deps.logRetentionMs,
@@ -69,6 +69,18 @@ export function openUpkeep(deps: UpkeepDeps): Upkeep {
       await clean(beside);
     },
   };
+}
+
+/**
+ * When the newest log entry was written, by the store's clock, which gave what is cleaned up its times too. By a
+ * worker's, if it were days ahead, files would be old that are on their way into a commit.
+ */
+async function storeTimeMs(store: ObjectStore, signal: AbortSignal): Promise<number> {
+  let latestMs = 0;
+  for await (const { modifiedMs } of store.list(LOG_DIR, undefined, signal)) {
+    latestMs = Math.max(latestMs, modifiedMs);
+  }
+  return latestMs;
 }
 
 type ListedEntry = LogKey & { readonly modifiedMs: number };

@@ -1,9 +1,12 @@
 import { describe, expect, test } from "vitest";
-import { cleanLog, obsoleteEntries } from "../../compactor/upkeep.ts";
+import { cleanLog, obsoleteEntries, openUpkeep } from "../../compactor/upkeep.ts";
 import { isGarbage, vacuum } from "../../compactor/vacuum.ts";
 import { LAST_CHECKPOINT_KEY, checkpointKey, commitKey } from "../../shared/keys.ts";
 import { T0, change, logOf, position, row, seq, uploaded } from "../fakes/changes.ts";
+import { virtualClock, virtualTime } from "../fakes/clock.ts";
 import { memoryStore } from "../fakes/store.ts";
+
+const DAY_MS = 86_400_000;
 
 const commits = (versions: readonly number[], modifiedMs: number) =>
   versions.map((version) => ({ kind: "commit" as const, version, modifiedMs }));
@@ -51,6 +54,42 @@ describe("entries that no reader needs", () => {
       ].toSorted(),
     );
   });
+});
+
+test("a worker whose clock is days ahead deletes nothing that is young by the store's", async () => {
+  const time = virtualTime(T0);
+  const clock = virtualClock(time);
+  let aheadMs = 0;
+  const store = memoryStore(time.nowMs);
+  const [old, young] = ["data/old", "data/on-its-way"];
+  const put = (key: string, text = "1") => store.put(key, new TextEncoder().encode(text), { kind: "always" });
+  const pass = async (ms: number): Promise<void> => {
+    let passed = false;
+    void time.sleep(ms).then(() => (passed = true));
+    await time.run(() => passed, ms + 1);
+  };
+  const upkeep = openUpkeep({
+    store,
+    clock: { ...clock, nowMs: () => clock.nowMs() + aheadMs },
+    log: { info: () => {}, warn: () => {} },
+    logRetentionMs: 2 * DAY_MS,
+    retentionMs: null,
+  });
+  for (const key of [old, commitKey(0), commitKey(1), checkpointKey(1)]) await put(key);
+  await pass(8 * DAY_MS);
+  for (const key of [young, commitKey(2), commitKey(3), checkpointKey(3)]) await put(key);
+  await put(LAST_CHECKPOINT_KEY, '{"version":3,"size":1}');
+  await pass(60_000);
+  aheadMs = 10 * DAY_MS;
+  await upkeep.run({
+    snapshot: () => logOf(),
+    forgetRemoved: () => {},
+    owns: () => true,
+    commit: async () => ({ kind: "committed" }),
+    signal: new AbortController().signal,
+  });
+  const kept = [young, commitKey(1), checkpointKey(1), commitKey(2), commitKey(3), checkpointKey(3)];
+  expect([...store.objects.keys()].toSorted()).toEqual([LAST_CHECKPOINT_KEY, ...kept].toSorted());
 });
 
 describe("files that are in no live commit", () => {
