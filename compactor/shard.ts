@@ -23,8 +23,10 @@ import type { Page, Streams } from "./stream.ts";
 const FULL_PAGE_RECORDS = 1000;
 const FULL_PAGE_BYTES = 900_000;
 const RETRY_MAX_MS = 10_000;
-/** A shard just listed may not be known everywhere yet: it is gone when it was asked for this often. */
+/** A shard is gone when it was asked for this often, some seconds, and was there last when the stream may have dropped it since. */
 const MISSES_MAX = 6;
+/** Otherwise it is not known everywhere yet, or the service errs: some minutes. Only a deleted table's are gone so soon. */
+const LATE_MISSES_MAX = 60;
 const TRIMMED = "the records after it are older than the stream keeps (24 hours)";
 
 export type ShardReaderDeps = {
@@ -76,6 +78,9 @@ export async function readShard(
     });
   };
 
+  const missesMax = (): number =>
+    clock.nowMs() - position.at > STREAM_RETENTION_MS ? MISSES_MAX : LATE_MISSES_MAX;
+
   // A function of its own, so that nothing holds an answer while the next is on its way: what the loop below held
   // would be copied by the garbage collector, answer after answer.
   const readAnswer = async (from: string): Promise<number> => {
@@ -116,7 +121,7 @@ export async function readShard(
       else if (opened.kind === "trimmed" && !fromHorizon) {
         await passGap(TRIMMED);
         fromHorizon = true;
-      } else if ((misses += 1) < MISSES_MAX) await backOff(`it is ${opened.kind}`);
+      } else if ((misses += 1) < missesMax()) await backOff(`it is ${opened.kind}`);
       else {
         await passGap("the shard no longer exists: its records were older than the stream keeps (24 hours)");
         await deps.accept({

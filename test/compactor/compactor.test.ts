@@ -344,6 +344,27 @@ test("a clock that is set back by hours: rows are committed, shards are found, a
   await compactor.stop();
 });
 
+test("a shard that is said not to exist for a minute is read on: it was there lately", async () => {
+  const { start, write, pass, committed, tip, streams } = bench();
+  let lost = false;
+  const openIterator: typeof streams.openIterator = async (...given) =>
+    lost ? { kind: "gone" } : streams.openIterator(...given);
+  const getRecords: typeof streams.getRecords = async (...given) =>
+    lost ? { kind: "gone" } : streams.getRecords(...given);
+  const compactor = start({ streams: { ...streams, openIterator, getRecords } });
+  write(20);
+  await pass(3_000);
+  lost = true;
+  write(20);
+  await pass(60_000);
+  lost = false;
+  write(20);
+  await pass(20_000);
+  expect(await committed()).toEqual(upTo(60));
+  expect((await tip()).gaps.size).toBe(0);
+  await compactor.stop();
+});
+
 describe("a list that names a shard again", () => {
   test.each([
     ["which was gone when those after it were read", 1],

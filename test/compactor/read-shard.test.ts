@@ -113,9 +113,15 @@ describe("what is lost is a gap, and what follows is read", () => {
     expect((await read({ at: start.at + 1 }, { pages: [page([9], true)] })).gaps).toEqual([]);
   });
 
-  test("a shard that is gone is ended", async () => {
-    const seen = await read({ seq: seq(2), at: T0 }, { opens: [{ kind: "gone" }], pages: [] });
+  test.each([
+    ["a shard that was there a day ago is ended when it is gone", STREAM_RETENTION_MS, 2, 10],
+    ["one that was there lately, only when it stays so", 60_000, 20, 100],
+  ])("%s", async (_, agoMs, least, most) => {
+    const start = { seq: seq(2), at: T0 + 60_000 - agoMs };
+    const seen = await read(start, { opens: [{ kind: "gone" }], pages: [] });
     expect(seen).toMatchObject({ gaps: [{ after: "2" }], last: { done: true, seq: "2" } });
+    expect(seen.opened.length).toBeGreaterThan(least);
+    expect(seen.opened.length).toBeLessThan(most);
   });
 });
 
