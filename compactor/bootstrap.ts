@@ -127,9 +127,9 @@ async function register(deps: BootstrapDeps): Promise<void> {
   const begunMs = deps.clock.nowMs();
   await commit(deps, (snapshot, identity) => {
     const at = Math.max(snapshot.log.watermarkMs, begunMs);
-    const positions = new Map<string, Position>();
+    const found = new Map<string, Position>();
     for (let segment = 0; segment < deps.segments; segment += 1) {
-      positions.set(segmentName(segment), {
+      found.set(segmentName(segment), {
         from: null,
         seq: null,
         at,
@@ -138,7 +138,7 @@ async function register(deps: BootstrapDeps): Promise<void> {
         stream: BOOTSTRAP_STREAM,
       });
     }
-    return planCommit(snapshot, { files: [], positions, gaps: [] }, identity);
+    return planCommit(snapshot, { files: [], positions: new Map(), found, gaps: [] }, identity);
   });
 }
 

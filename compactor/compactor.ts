@@ -108,7 +108,8 @@ async function runLanes(deps: CompactorDeps, opened: Snapshot, signal: AbortSign
       const found = stopping.signal.aborted ? NOTHING_FOUND : await discoverInTurn();
       const change = {
         files: batch.files,
-        positions: new Map([...found.positions, ...batch.positions]),
+        positions: batch.positions,
+        found: found.positions,
         forgotten: found.forgotten,
         gaps: [...found.gaps, ...batch.gaps],
         discoveredMs: found.discoveredMs,

@@ -27,6 +27,8 @@ export type UploadedFile = {
 export type Change = {
   readonly files: readonly UploadedFile[];
   readonly positions: ReadonlyMap<string, Position>;
+  /** Where new shards begin. Those that the log knows by now are left as they are. */
+  readonly found?: ReadonlyMap<string, Position>;
   /** Shards that need no position any more. */
   readonly forgotten?: readonly string[];
   readonly gaps: readonly Gap[];
@@ -64,16 +66,13 @@ export function planCreate(
 }
 
 export function planCommit(snapshot: Snapshot, change: Change, { txnId, nowMs }: CommitIdentity): CommitPlan {
+  const unknown = [...(change.found ?? [])].filter(([shard]) => !snapshot.shards.has(shard));
   const positions = new Map<string, Position>();
-  /** Of shards that others have read further, or to their end: what could not be read here, they have read. */
+  /** Of shards that others have read to their end: what could not be read here, they have read. */
   const passed = new Set<string>();
-  for (const [shard, position] of change.positions) {
+  for (const [shard, position] of [...unknown, ...change.positions]) {
     const known = snapshot.shards.get(shard);
     const seq = known?.seq ?? null;
-    if (position.seq === null && seq !== null) {
-      passed.add(shard);
-      continue;
-    }
     if (position.from !== seq || (known?.done && position.seq !== seq)) {
       return { kind: "stale", why: `${shard} was read from ${position.from}, and the log has it at ${seq}` };
     }

@@ -65,15 +65,12 @@ describe("one commit carries", () => {
 describe("a gap that a worker met which stood still, in a shard that others have read", () => {
   const met = { shard: "s1", reason: "trimmed", detectedMs: T0 };
 
-  test.each([
-    ["to its end", position({ seq: seq(10), at: T0, done: true }), seq(10)],
-    ["further than its start", position({ seq: seq(10), at: T0 }), null],
-  ])("%s is none", (_, known, after) => {
-    const standing = logOf(change(at({ s1: known })));
-    const positions = at({ s1: position({ from: after, seq: after, at: T0, done: after !== null }) });
-    const next = planned(standing, { gaps: [{ ...met, after }], ...positions });
+  test("to its end is none", () => {
+    const ended = logOf(change(at({ s1: position({ seq: seq(10), at: T0, done: true }) })));
+    const positions = at({ s1: position({ from: seq(10), seq: seq(10), at: T0, done: true }) });
+    const next = planned(ended, { gaps: [{ ...met, after: seq(10) }], ...positions });
     expect(next.gaps.size).toBe(0);
-    expect(next.shards.get("s1")).toEqual(standing.shards.get("s1"));
+    expect(next.shards.get("s1")).toEqual(ended.shards.get("s1"));
   });
 
   test("as far as it has is one", () => {
@@ -127,6 +124,7 @@ describe("a change is stale when", () => {
   test.each([
     ["its shard was moved on", { s1: position({ from: seq(7), seq: seq(12), at: T0 + 1 }) }, []],
     ["its shard is said to be unread", { s1: position({ from: null, seq: seq(12), at: T0 + 1 }) }, []],
+    ["its shard is said to be empty", { s1: position({ at: T0 + 1, done: true }) }, []],
     [
       "its shard is further back in the log",
       { s1: position({ from: seq(11), seq: seq(12), at: T0 + 1 }) },
@@ -156,7 +154,14 @@ test("a commit vouches for the entry before it, byte by byte", () => {
 
 describe("what another worker did first does not stop it", () => {
   test("a shard found by both is left as it stands in the log", () => {
-    expect(planned(log(), at({ s1: position({ at: 0 }) })).shards.get("s1")?.seq).toBe("10");
+    const next = planned(log(), {
+      found: new Map([
+        ["s1", position()],
+        ["s2", position({ at: T0 })],
+      ]),
+    });
+    expect(next.shards.get("s1")).toEqual(log().shards.get("s1"));
+    expect(next.shards.get("s2")).toMatchObject({ seq: null, at: T0 });
   });
 
   test("a shard that the other read to its end stays ended", () => {
