@@ -20,14 +20,16 @@ export type UpkeepDeps = {
   readonly logRetentionMs: number;
   /** How long rows are kept. Null: for ever. */
   readonly retentionMs: number | null;
+  readonly cleanEveryMs?: number;
+  /** How old files in no commit grow: a commit may still be on its way that names them. */
+  readonly orphanAgeMs?: number;
 };
 
 const CLEAN_EVERY_MS = 3_600_000;
-/** Files in no commit: a commit may still be on its way that names them. */
 const ORPHAN_AGE_MS = 7 * 86_400_000;
 
 export function openUpkeep(deps: UpkeepDeps): Upkeep {
-  const { store, clock, log } = deps;
+  const { store, clock, log, cleanEveryMs = CLEAN_EVERY_MS, orphanAgeMs = ORPHAN_AGE_MS } = deps;
   let checkpointVersion: number | null = null;
   let cleanedMs = clock.nowMs();
 
@@ -35,7 +37,7 @@ export function openUpkeep(deps: UpkeepDeps): Upkeep {
     checkpointVersion ??= (await readLastCheckpoint(store, signal))?.version ?? -1;
     const tip = snapshot();
     if (tip.version - checkpointVersion < CHECKPOINT_EVERY) return;
-    const forgetBeforeMs = clock.nowMs() - deps.logRetentionMs - ORPHAN_AGE_MS;
+    const forgetBeforeMs = clock.nowMs() - deps.logRetentionMs - orphanAgeMs;
     await writeCheckpoint(store, tip, { forgetBeforeMs, signal });
     forgetRemoved(forgetBeforeMs);
     checkpointVersion = tip.version;
@@ -43,13 +45,13 @@ export function openUpkeep(deps: UpkeepDeps): Upkeep {
   };
 
   const clean = async (beside: Beside): Promise<void> => {
-    if (!hasPassed(clock.nowMs(), cleanedMs, CLEAN_EVERY_MS)) return;
+    if (!hasPassed(clock.nowMs(), cleanedMs, cleanEveryMs)) return;
     cleanedMs = clock.nowMs();
     const nowMs = Math.min(cleanedMs, await storeTimeMs(store, beside.signal));
     const entries = await cleanLog(store, nowMs - deps.logRetentionMs, beside.signal);
     const { files } = await vacuum(store, beside.snapshot(), {
       removedBeforeMs: nowMs - deps.logRetentionMs,
-      orphanBeforeMs: nowMs - ORPHAN_AGE_MS,
+      orphanBeforeMs: nowMs - orphanAgeMs,
       dryRun: false,
       signal: beside.signal,
     });

@@ -18,6 +18,7 @@ export type FakeDeps = {
   readonly log?: CompactorLog;
   readonly upkeep?: CompactorDeps["upkeep"];
   readonly lanes?: number;
+  readonly answersMax?: number;
   readonly flushMs: number;
   readonly flushBytes?: number;
   readonly heartbeatMs: number;
@@ -48,7 +49,7 @@ export function compactorDeps(given: FakeDeps): CompactorDeps {
             openStage,
             flushMs,
             flushBytes,
-            answersMax: 32,
+            answersMax: given.answersMax ?? 32,
             pollMinMs,
             pollMaxMs,
           }),

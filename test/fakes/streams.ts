@@ -1,6 +1,6 @@
 /**
  * A table's stream in memory, with the ways of DynamoDB Streams: shards that rotate and split, lists that lag and
- * leave shards out, iterators that expire, records that are trimmed, empty answers while records wait, answers
+ * leave shards out or are those of a while ago, iterators that expire, records that are trimmed, empty answers while records wait, answers
  * that come twice.
  */
 import type { IteratorOutcome, ListedShard, PageOutcome, Streams } from "../../compactor/stream.ts";
@@ -28,7 +28,7 @@ export type RecordBody = Pick<StreamRecord, "eventName" | "userIdentity"> & {
   readonly dynamodb: Omit<StreamRecord["dynamodb"], "SequenceNumber" | "ApproximateCreationDateTime">;
 };
 
-export type StreamFault = "throttled" | "expired" | "empty" | "repeated" | "partial" | "failed";
+export type StreamFault = "throttled" | "expired" | "empty" | "repeated" | "partial" | "stale" | "failed";
 export type StreamCall = "describe" | "openIterator" | "getRecords";
 
 export type FakeStreams = Streams & {
@@ -42,6 +42,8 @@ export type FakeStreams = Streams & {
   readonly switchOn: () => void;
   /** Drops what was written before; ended shards that held nothing newer go with it. */
   readonly trim: (beforeMs: number) => void;
+  /** Drops what was written to one shard before. */
+  readonly trimShard: (shard: string, beforeMs: number) => void;
 };
 
 export type FakeStreamsOptions = {
@@ -61,6 +63,8 @@ const FULL_BYTES = 950_000;
 const RECORD_BYTES = 500;
 const ITERATOR_LIFE_MS = 15 * 60_000;
 const HASHES = 1 << 16;
+/** A listing of a while ago is one of so many. */
+const LISTINGS_KEPT = 10;
 
 type Shard = {
   -readonly [name in keyof FakeShard]: FakeShard[name];
@@ -85,7 +89,14 @@ export function fakeStreams({
   let stream: string | null = null;
   let latest = "";
   let made = 0;
+  /** What listings have shown, the latest last. */
+  const shown: (readonly ListedShard[])[] = [];
 
+  const trimRecords = (shard: Shard, beforeMs: number): void => {
+    while (shard.trimmed < shard.records.length && (shard.createdMs[shard.trimmed] ?? 0) < beforeMs) {
+      shard.trimmed += 1;
+    }
+  };
   const listedAt = (): number => nowMs() + random.between(0, listLagMaxMs);
   const add = (parent: Shard | null, least: number, bound: number, listedAtMs = listedAt()): number => {
     if (stream === null) return listedAtMs;
@@ -136,11 +147,13 @@ export function fakeStreams({
     },
     trim: (beforeMs) => {
       for (const shard of shards.values()) {
-        while (shard.trimmed < shard.records.length && (shard.createdMs[shard.trimmed] ?? 0) < beforeMs) {
-          shard.trimmed += 1;
-        }
+        trimRecords(shard, beforeMs);
         shard.gone ||= shard.closed && shard.trimmed === shard.records.length && shard.listedAtMs < beforeMs;
       }
+    },
+    trimShard: (id, beforeMs) => {
+      const shard = shards.get(id);
+      if (shard !== undefined) trimRecords(shard, beforeMs);
     },
     write: (key, body) => {
       const hash = hashOf(key);
@@ -166,10 +179,12 @@ export function fakeStreams({
       if (how === "throttled" || how === "failed") {
         throw new VarveError("table_unreachable", "DescribeTable failed: ThrottlingException", "Try again.");
       }
+      if (how === "stale" && shown.length > 0) return [...random.pick(shown.slice(-LISTINGS_KEPT))];
       const listed = [...shards.values()].filter((shard) => !shard.gone && shard.listedAtMs <= nowMs());
       const given =
         how === "partial" ? listed.filter((shard) => shard.stream !== latest || random.chance(0.6)) : listed;
-      return given.map(({ id, parent, stream: arn }) => ({ id, parent, stream: arn }));
+      shown.push(given.map(({ id, parent, stream: arn }) => ({ id, parent, stream: arn })));
+      return [...(shown.at(-1) ?? [])];
     },
 
     openIterator: async (arn, id, after): Promise<IteratorOutcome> => {

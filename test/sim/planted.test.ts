@@ -1,9 +1,12 @@
 /** Faults planted in the compactor on purpose: the simulation must find each of them. */
 import { expect, test, vi } from "vitest";
 import type * as committer from "../../compactor/committer.ts";
+import type * as levels from "../../compactor/levels.ts";
 import type * as lineage from "../../compactor/lineage.ts";
+import type * as shard from "../../compactor/shard.ts";
 import type { ParquetFile } from "../../compactor/summary.ts";
 import type * as plan from "../../compactor/plan.ts";
+import type * as vacuum from "../../compactor/vacuum.ts";
 import type * as parquet from "../fakes/parquet.ts";
 import type * as streams from "../fakes/streams.ts";
 import type { Commit } from "../../shared/delta.ts";
@@ -20,7 +23,10 @@ type Fault =
   | "positions apart from data"
   | "children before parents"
   | "a merge drops a row"
-  | "the watermark passes what is waiting";
+  | "the watermark passes what is waiting"
+  | "what was trimmed is no gap"
+  | "a window is merged before its time"
+  | "a live file is deleted";
 
 const planted = vi.hoisted(() => ({ fault: null as Fault | null }));
 
@@ -76,6 +82,38 @@ vi.mock("../../compactor/lineage.ts", async (original) => {
         )
       : real.readableShards(shards);
   return { ...real, readableShards };
+});
+
+vi.mock("../../compactor/shard.ts", async (original) => {
+  const real = await original<typeof shard>();
+  const readShard: typeof real.readShard = (deps, ...given) => {
+    if (planted.fault !== "what was trimmed is no gap") return real.readShard(deps, ...given);
+    const accept: typeof deps.accept = async (page) => {
+      if (page.gap === undefined) await deps.accept(page);
+    };
+    return real.readShard({ ...deps, accept }, ...given);
+  };
+  return { ...real, readShard };
+});
+
+vi.mock("../../compactor/levels.ts", async (original) => {
+  const real = await original<typeof levels>();
+  const mergeTasks: typeof real.mergeTasks = (snapshot) =>
+    planted.fault === "a window is merged before its time"
+      ? real.mergeTasks({ ...snapshot, log: { ...snapshot.log, watermarkMs: Infinity } })
+      : real.mergeTasks(snapshot);
+  return { ...real, mergeTasks };
+});
+
+vi.mock("../../compactor/vacuum.ts", async (original) => {
+  const real = await original<typeof vacuum>();
+  const vacuumBlindly: typeof real.vacuum = (store, snapshot, options) =>
+    real.vacuum(
+      store,
+      planted.fault === "a live file is deleted" ? { ...snapshot, files: new Map() } : snapshot,
+      options,
+    );
+  return { ...real, vacuum: vacuumBlindly };
 });
 
 vi.mock("../fakes/parquet.ts", async (original) => {
@@ -154,6 +192,9 @@ test.each<[Fault, RegExp]>([
   ["children before parents", /breaks invariant 3/],
   ["a merge drops a row", /changes are missing|stands for \d+ changes/],
   ["the watermark passes what is waiting", /is not in at version \d+, watermark/],
+  ["what was trimmed is no gap", /changes are missing|stands for \d+ changes/],
+  ["a window is merged before its time", /was merged before the watermark/],
+  ["a live file is deleted", /was deleted/],
 ])("found: %s", { timeout: TIMEOUT_MS }, async (fault, problem) => {
   expect(await find(fault, problem)).toMatch(problem);
 });

@@ -4,7 +4,7 @@ import { runCompactor } from "../../compactor/compactor.ts";
 import type { OpenStage } from "../../compactor/stage.ts";
 import type { IteratorOutcome, PageOutcome } from "../../compactor/stream.ts";
 import type { Upkeep } from "../../compactor/upkeep.ts";
-import { cleanLog, openUpkeep } from "../../compactor/upkeep.ts";
+import { openUpkeep } from "../../compactor/upkeep.ts";
 import type { Clock } from "../../shared/clock.ts";
 import { VarveError } from "../../shared/errors.ts";
 import { parseLogKey } from "../../shared/keys.ts";
@@ -20,6 +20,11 @@ const TIMEOUT_MS = 30_000;
 /** Crashes and pauses are more likely at a commit by this: there they do most harm. */
 const COMMIT_RISK = 8;
 const CLEAN_EVERY_MS = 20_000;
+/** Longer than any process is paused with a commit in its hands, and that commit then on its way. */
+const ORPHAN_AGE_MS = 900_000;
+const JUMP_MAX_MS = 3 * 3_600_000;
+/** A clock that has jumped is set right again within this time. */
+const JUMPED_MAX_MS = 20_000;
 
 export type Worker = {
   /** Tells the process to stop; resolves when it has. Unless the world is stopping, another is started. */
@@ -149,8 +154,9 @@ type Call = <T>(
 function depsOf(world: World, state: State, random: Random, call: Call): CompactorDeps {
   const { plan, time, store, streams } = world;
   const skewMs = random.between(-plan.skewMaxMs, plan.skewMaxMs);
+  const jumpedMs = jumpOf(world, random);
   const clock: Clock = {
-    nowMs: () => time.nowMs() + skewMs,
+    nowMs: () => time.nowMs() + skewMs + jumpedMs(),
     uuid: random.uuid,
     random: random.next,
     sleep: async (ms, signal) => {
@@ -195,6 +201,7 @@ function depsOf(world: World, state: State, random: Random, call: Call): Compact
     openStage: slowly(jsonStage, call),
     upkeep: upkeepOf(outside.store, clock, plan.logRetentionMs),
     lanes: plan.lanes,
+    answersMax: plan.answersMax,
     flushMs: FLUSH_MS,
     heartbeatMs: 10_000,
     pollMinMs: 200,
@@ -202,19 +209,29 @@ function depsOf(world: World, state: State, random: Random, call: Call): Compact
   });
 }
 
+/** By how much the process's clock has jumped: it does so at most once, and is set right again. */
+function jumpOf(world: World, random: Random): () => number {
+  const { plan, time } = world;
+  const [beginMs, lastMs] = [time.nowMs() + random.between(0, 30_000), random.between(1_000, JUMPED_MAX_MS)];
+  const byMs = random.chance(plan.jump) ? random.between(-JUMP_MAX_MS, JUMP_MAX_MS) : 0;
+  return () => {
+    const sinceMs = time.nowMs() - beginMs;
+    return world.chaos && sinceMs >= 0 && sinceMs < lastMs ? byMs : 0;
+  };
+}
+
 /** Checkpoints, and clean-up more often than by the hour. */
 function upkeepOf(store: ObjectStore, clock: Clock, logRetentionMs: number | null): Upkeep {
-  const log = { info: () => {}, warn: () => {} };
-  const upkeep = openUpkeep({ store, clock, log, logRetentionMs: Infinity, retentionMs: null });
-  let cleanedMs = clock.nowMs();
-  return {
-    run: async (beside) => {
-      await upkeep.run(beside);
-      if (logRetentionMs === null || clock.nowMs() - cleanedMs < CLEAN_EVERY_MS) return;
-      cleanedMs = clock.nowMs();
-      if (beside.owns("clean-up")) await cleanLog(store, cleanedMs - logRetentionMs, beside.signal);
-    },
-  };
+  const cleanEveryMs = logRetentionMs === null ? Infinity : CLEAN_EVERY_MS;
+  return openUpkeep({
+    store,
+    clock,
+    log: { info: () => {}, warn: () => {} },
+    logRetentionMs: logRetentionMs ?? Infinity,
+    retentionMs: null,
+    cleanEveryMs,
+    orphanAgeMs: ORPHAN_AGE_MS,
+  });
 }
 
 /** Writing a file takes time, and the process may die of it. */

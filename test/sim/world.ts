@@ -4,8 +4,10 @@
  */
 import { createHash } from "node:crypto";
 import { cleanLog } from "../../compactor/upkeep.ts";
+import { vacuum } from "../../compactor/vacuum.ts";
 import { parseLogKey } from "../../shared/keys.ts";
 import { loadSnapshot, replay } from "../../shared/log.ts";
+import { compareSequence, parseSequence } from "../../shared/sequence.ts";
 import type { Snapshot } from "../../shared/snapshot.ts";
 import type { ObjectStore } from "../../shared/store.ts";
 import { T0 } from "../fakes/changes.ts";
@@ -19,7 +21,7 @@ import type { FakeStreams, StreamFault } from "../fakes/streams.ts";
 import { fakeStreams } from "../fakes/streams.ts";
 import type { Worker } from "./process.ts";
 import { supervise } from "./process.ts";
-import type { Truth } from "./truth.ts";
+import type { Lost, Truth } from "./truth.ts";
 import { checkLog, emptyTruth } from "./truth.ts";
 import { writeSomething } from "./workload.ts";
 
@@ -28,6 +30,8 @@ export type Plan = {
   readonly workers: number;
   /** In each worker. */
   readonly lanes: number;
+  /** Calls to GetRecords under way at once, in a lane. */
+  readonly answersMax: number;
   /** How long items are written for. */
   readonly writingMs: number;
   /** Probabilities, each of one call. */
@@ -45,7 +49,11 @@ export type Plan = {
   /** Every compactor is told to stop and started again, while the store does not answer. */
   readonly restart: number;
   readonly listLagMaxMs: number;
+  /** How long a shard's records are kept once the log has some of it. Null: to the end. */
+  readonly keptMs: number | null;
   readonly skewMaxMs: number;
+  /** Of one process: that its clock jumps by hours, and is set right again. */
+  readonly jump: number;
   /** How much longer than the others' the first worker's commits are on their way. */
   readonly slowMs: number;
   /** The stream says all it has when it is asked, and clocks agree: the watermark is then true of time. */
@@ -78,6 +86,7 @@ export function planOf(seed: number): Plan {
   const prompt = seed % 3 === 0;
   const skewMaxMs = prompt ? 0 : random.pick([0, 1_000, 120_000]);
   const workers = random.pick([1, 1, 2, 3]);
+  const logRetentionMs = cleaned ? 100_000 + 3 * skewMaxMs : null;
   return {
     seed,
     workers,
@@ -92,17 +101,21 @@ export function planOf(seed: number): Plan {
     switchOff: random.pick([0, 0, 0, 0.01]),
     restart: random.pick([0, 0, 0.01]),
     pauseMaxMs: cleaned ? 400_000 : 90_000,
-    logRetentionMs: cleaned ? 100_000 + 3 * skewMaxMs : null,
+    logRetentionMs,
     listLagMaxMs: random.pick([0, 2_000, 20_000]),
     skewMaxMs,
     slowMs: workers > 1 ? random.pick([0, 0, 6_000]) : 0,
     prompt,
+    answersMax: random.pick([1, 2, 32]),
+    keptMs: prompt ? null : random.pick([null, null, 8_000, 30_000]),
+    jump: prompt || calm ? 0 : random.pick([0, 0.5]),
   };
 }
 
 const QUIET: Omit<Plan, "seed" | "writingMs"> = {
   workers: 1,
   lanes: 1,
+  answersMax: 32,
   crash: 0,
   pause: 0,
   pauseMaxMs: 0,
@@ -114,7 +127,9 @@ const QUIET: Omit<Plan, "seed" | "writingMs"> = {
   switchOff: 0,
   restart: 0,
   listLagMaxMs: 1_000,
+  keptMs: null,
   skewMaxMs: 0,
+  jump: 0,
   slowMs: 0,
   prompt: true,
 };
@@ -122,7 +137,7 @@ const QUIET: Omit<Plan, "seed" | "writingMs"> = {
 /** A short run in which nothing goes wrong but what `some` says. */
 export const quietPlan = (some: Partial<Plan>): Plan => ({ ...QUIET, seed: 1, writingMs: 15_000, ...some });
 
-const DESCRIBE_FAULTS: readonly StreamFault[] = ["failed", "partial", "partial"];
+const DESCRIBE_FAULTS: readonly StreamFault[] = ["failed", "partial", "partial", "stale"];
 const PROMPT_FAULTS: readonly StreamFault[] = ["throttled", "expired", "repeated"];
 const GET_FAULTS: readonly StreamFault[] = [...PROMPT_FAULTS, "empty"];
 
@@ -182,7 +197,10 @@ export async function simulate(plan: Plan): Promise<Result> {
     await time.sleep(world.pauseEndMs - time.nowMs());
     world.stopping = true;
     await restart(world, workers);
-    problems.push(...(await checkLog(world.archive, world.truth, plan.prompt)));
+    const final = (await replay(world.archive, null))?.snapshot ?? null;
+    problems.push(...checkGaps(world, final));
+    problems.push(...(await checkLog(world.archive, world.truth, plan.prompt, lostOf(world, final))));
+    if (problems.length === 0) problems.push(...(await checkOpened(world, final)));
   };
   const done = story().then(
     () => (ended = true),
@@ -194,7 +212,6 @@ export async function simulate(plan: Plan): Promise<Result> {
   await time.run(() => ended, 24 * 3_600_000).catch((error: unknown) => problems.push(String(error)));
   if (ended) await done;
   const final = await replay(world.archive, null);
-  if (problems.length === 0) problems.push(...(await checkOpened(world, final?.snapshot ?? null)));
   return {
     problems,
     commits: final?.snapshot.version ?? 0,
@@ -210,9 +227,39 @@ export async function simulate(plan: Plan): Promise<Result> {
   };
 }
 
+/** What was trimmed, and stands after a gap of its shard: it may have been lost. */
+function lostOf({ streams }: World, tip: Snapshot | null): Lost {
+  const gaps = Map.groupBy(tip?.gaps.values() ?? [], ({ shard }) => shard);
+  return ({ shard, seq }) => {
+    const { records = [], trimmed = 0 } = streams.shards.get(shard) ?? {};
+    const index = records.findIndex((record) => record.dynamodb.SequenceNumber === seq);
+    const isAfter = (after: string | null): boolean => compareSequence(parseSequence(after ?? ""), seq) < 0;
+    return index < trimmed && (gaps.get(shard) ?? []).some(({ after }) => isAfter(after));
+  };
+}
+
+/** A stream that was switched on again is a gap, and so is what was trimmed before it was read; nothing else is. */
+function checkGaps({ streams }: World, tip: Snapshot | null): string[] {
+  const problems: string[] = [];
+  const [, ...later] = new Set([...streams.shards.values()].map(({ stream }) => stream));
+  const switched = new Set<string>();
+  for (const { shard, reason } of tip?.gaps.values() ?? []) {
+    const { stream = "", trimmed = 0 } = streams.shards.get(shard) ?? {};
+    if (reason.includes("switched off and on")) switched.add(stream);
+    else if (trimmed === 0)
+      problems.push(`there is a gap in ${shard}, and nothing of it was trimmed: ${reason}`);
+  }
+  for (const stream of later) {
+    if (!switched.has(stream)) problems.push(`there is no gap before ${stream}`);
+    switched.delete(stream);
+  }
+  if (switched.size > 0) problems.push(`there are gaps before ${[...switched].join(", ")}`);
+  return problems;
+}
+
 /**
  * Who opens the log as it lies there now, by its checkpoint, finds what its whole history comes to. It has no hole,
- * once clean-up has taken what landed late where it had been before.
+ * once clean-up has taken what landed late where it had been before; and what it names is there, whatever is vacuumed.
  */
 async function checkOpened({ disk, plan, time }: World, whole: Snapshot | null): Promise<string[]> {
   const problems: string[] = [];
@@ -227,6 +274,10 @@ async function checkOpened({ disk, plan, time }: World, whole: Snapshot | null):
   const versions = entries.map(({ version }) => version).toSorted((a, b) => a - b);
   const hole = versions.find((version, index) => index > 0 && version !== (versions[index - 1] ?? 0) + 1);
   if (hole !== undefined) problems.push(`log entry ${hole - 1} is missing`);
+  if (opened === null) return problems;
+  const nowMs = time.nowMs() + 1;
+  await vacuum(disk, opened, { removedBeforeMs: nowMs, orphanBeforeMs: nowMs, dryRun: false });
+  for (const path of opened.files.keys()) if (!disk.objects.has(path)) problems.push(`${path} was deleted`);
   return problems;
 }
 
@@ -300,8 +351,14 @@ async function writeItems(world: World, workers: readonly Worker[]): Promise<voi
   const { plan, time, streams } = world;
   const random = world.random.fork();
   const endMs = time.nowMs() + plan.writingMs;
+  let tip: Snapshot | null = null;
   while (time.nowMs() < endMs) {
     await time.sleep(random.between(20, 800));
+    if (plan.keptMs !== null) {
+      tip = (await replay(world.archive, tip))?.snapshot ?? null;
+      for (const [shard, { seq }] of tip?.shards ?? [])
+        if (seq !== null) streams.trimShard(shard, time.nowMs() - plan.keptMs);
+    }
     const writes = random.chance(0.03) ? random.between(20, 60) : random.between(0, 4);
     for (let write = 0; write < writes; write += 1) writeSomething(streams, world.truth, random);
     if (random.chance(plan.shardEnd)) streams.end(random.chance(0.5) ? 1 : 2);
@@ -334,7 +391,9 @@ function missing({ plan, streams, time }: World, tip: Snapshot | null): string |
   for (const shard of streams.shards.values()) {
     const position = tip.shards.get(shard.id);
     if (position === undefined) return `${shard.id} is not known`;
-    if (position.seq !== shard.last) return `${shard.id} is at ${position.seq}, not ${shard.last}`;
+    const isTrimmed = shard.trimmed === shard.records.length;
+    if (position.seq !== shard.last && !isTrimmed)
+      return `${shard.id} is at ${position.seq}, not ${shard.last}`;
     if (shard.closed && !position.done) return `${shard.id} has ended, and is not done`;
   }
   const lagMs = time.nowMs() - tip.log.watermarkMs;
