@@ -132,6 +132,23 @@ describe("from the stream to the log", () => {
     }
   });
 
+  test("the watermark does not pass the beginning of the listing it goes by", async () => {
+    const { start, pass, tip, streams, time } = bench();
+    const beganMs: number[] = [];
+    const describeSlowly: typeof streams.describe = async () => {
+      beganMs.push(time.nowMs());
+      const listed = await streams.describe();
+      await time.sleep(3_000);
+      return listed;
+    };
+    const compactor = start({ streams: { ...streams, describe: describeSlowly } });
+    await pass(20_000);
+    const { log } = await tip();
+    expect(beganMs).toContain(log.discoveredMs);
+    expect(log.watermarkMs).toBeLessThanOrEqual(log.discoveredMs);
+    await compactor.stop();
+  });
+
   test("through shards that end and split", async () => {
     const { start, write, pass, committed, tip, streams } = bench();
     const compactor = start();

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import {
   childlessGaps,
+  forgettableShards,
   missingParents,
   newShards,
   passedShards,
@@ -78,6 +79,35 @@ describe("shards that are listed again", () => {
 
   test("are none when the log knows them", () => {
     expect(passed({ b: position({ seq: seq(1) }), c: position({ parent: "b" }) })).toEqual([]);
+  });
+});
+
+describe("a position is forgotten", () => {
+  const DAYS_MS = 2 * STREAM_RETENTION_MS;
+  const done = (some: Partial<Position> = {}) => position({ at: T0, seq: seq(1), done: true, ...some });
+  const child = (some: Partial<Position> = {}) => done({ parent: "a", ...some });
+  const forgotten = (shards: Record<string, Position>, afterMs = DAYS_MS + 1, list: string[] = []) =>
+    forgettableShards(
+      logWith(shards),
+      list.map((id) => listed(id)),
+      T0 + afterMs,
+    );
+  const b = child();
+  const open = position({ parent: "b", at: T0 });
+
+  test.each<[string, readonly string[], readonly string[]]>([
+    ["two days after its end, when its children are done", ["a"], forgotten({ a: done(), b, c: open })],
+    ["not before", [], forgotten({ a: done(), b, c: open }, DAYS_MS)],
+    ["not while it is listed", [], forgotten({ a: done(), b, c: open }, DAYS_MS + 1, ["a"])],
+    [
+      "not before its parent",
+      ["a"],
+      forgotten({ a: done(), b, c: child({ parent: "b" }), d: position({ parent: "c", at: T0 }) }),
+    ],
+    ["not while a child is read", [], forgotten({ a: done(), b: child({ done: false }) })],
+    ["not while no child is known", [], forgotten({ a: done() })],
+  ])("%s", (_, wanted, found) => {
+    expect(found).toEqual(wanted);
   });
 });
 

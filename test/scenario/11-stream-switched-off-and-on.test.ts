@@ -18,7 +18,7 @@ test("while the compactor runs", async () => {
 });
 
 test("while it is away, twice", async () => {
-  const { command, settled, clock } = scenario();
+  const { command, server, settled, shards, clock } = scenario();
   command({ do: "create", table: TABLE, shards: 2 }, { do: "write", table: TABLE, count: 40 });
   const first = scenario().compactor();
   await settled();
@@ -28,8 +28,16 @@ test("while it is away, twice", async () => {
     await clock.sleep(200);
     command({ do: "switchOn", table: TABLE, shards: 2 }, { do: "write", table: TABLE, count: 40 });
   }
+  command({ do: "pageMax", records: 5 });
+  const read: string[] = [];
+  server.onCall = ({ operation, shard }) => {
+    const { arn, last } = shards().find(({ id }) => id === shard) ?? {};
+    if (operation === "GetRecords" && arn !== undefined && last !== null && read.at(-1) !== arn)
+      read.push(arn);
+  };
   scenario().compactor();
   await settled();
+  expect(read).toEqual([...new Set(read)].toSorted());
   expect(await scenario().gaps()).toHaveLength(2);
   expect(await scenario().problems()).toEqual([]);
 });

@@ -8,8 +8,14 @@ const count = z.number().int();
 
 export const Command = z.discriminatedUnion("do", [
   z.object({ do: z.literal("create"), table, shards: count }),
-  /** Ended shards that hold so many events in all. */
-  z.object({ do: z.literal("backlog"), table, shards: count, records: count }),
+  /** Ended shards that hold so many events in all, each of some 600 bytes and its text. */
+  z.object({
+    do: z.literal("backlog"),
+    table,
+    shards: count,
+    records: count,
+    textBytes: count.optional(),
+  }),
   /** Items of the simulation's workload. */
   z.object({ do: z.literal("write"), table, count }),
   z.object({ do: z.literal("end"), table, children: count, shard }),

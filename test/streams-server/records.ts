@@ -48,14 +48,22 @@ export function recordText(body: RecordBody, seq: bigint, createdMs: number): st
 }
 
 const STEP = 7919n;
-const PROPERTIES = "abcdefghijklmnopqrstuvwxyz 0123456789 ".repeat(12);
+const TEXT_BYTES = 300;
+const PROPERTIES = "abcdefghijklmnopqrstuvwxyz 0123456789 ";
 
 /** A stream keeps its records for a day. */
 const BACKLOG_MS_MAX = 20 * 3_600_000;
 const EVENT_EVERY_MS = 20;
 
-/** Events of some 900 bytes, none of them twice, spread over the hours before `endMs`. */
-export function backlog(name: string, count: number, first: bigint, endMs: number): Records {
+/** Events of some 900 bytes, unless their text is longer; none of them twice, spread over the hours before `endMs`. */
+export function backlog(
+  name: string,
+  count: number,
+  first: bigint,
+  endMs: number,
+  textBytes = TEXT_BYTES,
+): Records {
+  const text = PROPERTIES.repeat(Math.ceil(textBytes / PROPERTIES.length) + 1);
   const startMs = endMs - Math.min(count * EVENT_EVERY_MS, BACKLOG_MS_MAX);
   return {
     count: () => count,
@@ -64,10 +72,10 @@ export function backlog(name: string, count: number, first: bigint, endMs: numbe
       const seq = first + BigInt(index) * STEP;
       const id = `${name}-${index}`;
       const pk = eventPk(`shop-${index % 40}`, id);
-      const shown = PROPERTIES.slice(index % 30, (index % 30) + 300);
+      const shown = text.slice(index % 30, (index % 30) + textBytes);
       const body = `{\\"type\\":\\"track\\",\\"messageId\\":\\"${id}\\",\\"properties\\":{\\"n\\":${index},\\"text\\":\\"${shown}\\"}}`;
-      const text = `{"eventID":"${seq.toString(16)}","eventName":"INSERT","eventVersion":"1.1","eventSource":"aws:dynamodb","awsRegion":"us-east-1","dynamodb":{"ApproximateCreationDateTime":${Math.floor(createdMs / 1000)},"Keys":{"pk":{"S":"${pk}"}},"NewImage":{"pk":{"S":"${pk}"},"kind":{"S":"event"},"source":{"S":"shop"},"collection":{"S":"tracks"},"event":{"S":"Product Viewed"},"user_id":{"S":"user-${index % 5000}"},"received_at":{"N":"${createdMs}"},"event_at":{"N":"${createdMs}"},"expires_at":{"N":"2000000000"},"body":{"S":"${body}"}},"SequenceNumber":"${seq}","SizeBytes":900,"StreamViewType":"NEW_IMAGE"}}`;
-      return { seq, createdMs, text };
+      const record = `{"eventID":"${seq.toString(16)}","eventName":"INSERT","eventVersion":"1.1","eventSource":"aws:dynamodb","awsRegion":"us-east-1","dynamodb":{"ApproximateCreationDateTime":${Math.floor(createdMs / 1000)},"Keys":{"pk":{"S":"${pk}"}},"NewImage":{"pk":{"S":"${pk}"},"kind":{"S":"event"},"source":{"S":"shop"},"collection":{"S":"tracks"},"event":{"S":"Product Viewed"},"user_id":{"S":"user-${index % 5000}"},"received_at":{"N":"${createdMs}"},"event_at":{"N":"${createdMs}"},"expires_at":{"N":"2000000000"},"body":{"S":"${body}"}},"SequenceNumber":"${seq}","SizeBytes":900,"StreamViewType":"NEW_IMAGE"}}`;
+      return { seq, createdMs, text: record };
     },
   };
 }

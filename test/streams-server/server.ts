@@ -71,7 +71,7 @@ export async function startStreamsServer({
       case "create":
         return tape.create(command.table, command.shards);
       case "backlog":
-        return tape.createBacklog(command.table, command.shards, command.records);
+        return tape.createBacklog(command.table, command.shards, command.records, command.textBytes);
       case "write":
         return write(command.table, command.count);
       case "end":

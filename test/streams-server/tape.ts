@@ -41,7 +41,7 @@ export type Tape = {
   readonly shards: ReadonlyMap<string, Shard>;
   readonly create: (table: string, shards: number) => void;
   /** A table whose shards, already ended, hold `records` events in all. */
-  readonly createBacklog: (table: string, shards: number, records: number) => void;
+  readonly createBacklog: (table: string, shards: number, records: number, textBytes?: number) => void;
   /** Null while the stream is switched off. */
   readonly write: (table: string, key: string, body: RecordBody) => Written | null;
   /** Ends an open shard, any or the named one, which goes on in `children` others. */
@@ -147,11 +147,11 @@ export function openTape(nowMs: () => number, random: Random): Tape {
     tables,
     shards,
     create,
-    createBacklog: (name, count, records) => {
+    createBacklog: (name, count, records, textBytes) => {
       create(name, count);
       for (const [index, shard] of openOf(name).entries()) {
         const own = Math.floor(records / count) + (index < records % count ? 1 : 0);
-        shard.records = backlog(`${name}-${index}`, own, shard.next, nowMs());
+        shard.records = backlog(`${name}-${index}`, own, shard.next, nowMs(), textBytes);
         shard.closed = true;
       }
       open.set(name, []);
