@@ -6,7 +6,7 @@ import { memoryStore } from "../fakes/store.ts";
 import { fakeStreams } from "../fakes/streams.ts";
 import { virtualClock, virtualTime } from "../fakes/clock.ts";
 import { T0 } from "../fakes/changes.ts";
-import { TABLE, depsOf, useScenario } from "./scenario.ts";
+import { TABLE, depsOf, missing, until, useScenario } from "./scenario.ts";
 
 const scenario = useScenario(4);
 
@@ -21,6 +21,28 @@ test("a listing of three calls where two a second are allowed", async () => {
   await settled();
   expect(await scenario().problems()).toEqual([]);
   expect(await scenario().gaps()).toEqual([]);
+});
+
+test("while no listing succeeds rows are committed, and W stands still", async () => {
+  const { command, tip, shards, settled } = scenario();
+  command({ do: "create", table: TABLE, shards: 3 }, { do: "write", table: TABLE, count: 50 });
+  const { lines } = scenario().compactor();
+  await settled();
+  command({ do: "fault", operation: "DescribeStream", kind: "internal", rate: 1 });
+  await until(() =>
+    lines.some(({ what }) => what === "shard discovery failed") ? null : "each listing succeeds",
+  );
+  const before = await tip();
+  command({ do: "write", table: TABLE, count: 50 });
+  await until(async () => missing(await tip(), shards()));
+  const after = await tip();
+  expect(after?.log.changes).toBeGreaterThan(before?.log.changes ?? 0);
+  expect(after?.log.discoveredMs).toBe(before?.log.discoveredMs);
+  expect(after?.log.watermarkMs).toBeLessThanOrEqual(before?.log.discoveredMs ?? 0);
+  command({ do: "calm" });
+  await settled();
+  expect(lines.filter(({ what }) => what.startsWith("failed"))).toEqual([]);
+  expect(await scenario().problems()).toEqual([]);
 });
 
 test("of 300 shards one ends every 200 ms", async () => {
