@@ -5,7 +5,12 @@
 import { Agent as HttpAgent, request as httpRequest } from "node:http";
 import { Agent as HttpsAgent, request as httpsRequest } from "node:https";
 
-export type Answer = { readonly status: number; readonly text: string };
+export type Answer = {
+  readonly status: number;
+  readonly text: string;
+  /** When it was given, by the server's clock, ms; NaN when it does not say. */
+  readonly dateMs: number;
+};
 
 export type Post = (
   url: string,
@@ -26,7 +31,8 @@ export function openPost(): Post {
         let text = "";
         response.setEncoding("utf8");
         response.on("data", (chunk: string) => (text += chunk));
-        response.on("end", () => resolve({ status: response.statusCode ?? 0, text }));
+        const dateMs = Date.parse(response.headers.date ?? "");
+        response.on("end", () => resolve({ status: response.statusCode ?? 0, text, dateMs }));
         response.on("error", reject);
       });
       request.on("error", reject);

@@ -71,6 +71,11 @@ export type StreamsConfig = {
 const RECORDS_MAX = 1000;
 const TIMEOUT_MS = 30_000;
 const CONNECTION_TIMEOUT_MS = 5_000;
+/**
+ * The service takes signatures of its last minutes; the SDK mends them for a clock that is off, as is done here. One
+ * that is off by more is not to read: the watermark would follow it.
+ */
+const SKEW_MAX_MS = 900_000;
 
 const encoder = new TextEncoder();
 
@@ -100,6 +105,8 @@ export function openStreams(config: StreamsConfig): Streams {
   );
   const post = openPost();
   const sign = createSigner(NODE_SHA256);
+  /** How far this machine's clock is ahead of the service's, as its last refusal has it. */
+  let aheadMs = 0;
 
   return {
     describe: async (signal) => {
@@ -149,15 +156,18 @@ export function openStreams(config: StreamsConfig): Streams {
           target: "DynamoDBStreams_20120810.GetRecords",
           body: encoder.encode(body),
           credentials: await credentials(),
-          nowMs: Date.now(),
+          nowMs: Date.now() - aheadMs,
         });
-        const { status, text } = await post(
+        const { status, text, dateMs } = await post(
           href,
           headers,
           body,
           signal === undefined ? timeout : AbortSignal.any([signal, timeout]),
         );
-        return parsePage(status, text);
+        const outcome = parsePage(status, text);
+        const skewMs = Date.now() - dateMs;
+        if (outcome.kind === "retry" && status < 500) aheadMs = Math.abs(skewMs) <= SKEW_MAX_MS ? skewMs : 0;
+        return outcome;
       } catch (error) {
         return { kind: "retry", why: error instanceof Error ? describe(error) : String(error) };
       }

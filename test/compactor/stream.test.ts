@@ -1,3 +1,5 @@
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { describe, expect, test } from "vitest";
 import { openStreams, parsePage } from "../../compactor/stream.ts";
 import { STREAM, T0, objectRecord } from "../fakes/changes.ts";
@@ -64,4 +66,32 @@ test("an endpoint that says nothing is not waited for", async () => {
   expect(await streams.openIterator(STREAM, "s1", null)).toMatchObject({ kind: "retry" });
   expect(await streams.getRecords("i")).toMatchObject({ kind: "retry" });
   await stop();
+});
+
+test.each([
+  ["ten minutes ahead", 600_000, "page"],
+  ["ten minutes behind", -600_000, "page"],
+  ["hours ahead", 7_200_000, "retry"],
+] as const)("a machine whose clock is %s of the service's", async (_, aheadMs, kind) => {
+  Object.assign(process.env, { AWS_ACCESS_KEY_ID: "local", AWS_SECRET_ACCESS_KEY: "local" });
+  const SIGNED_WITHIN_MS = 300_000;
+  const server = createServer((request, response) => {
+    const nowMs = Date.now() - aheadMs;
+    const signed = String(request.headers["x-amz-date"]).replace(
+      /^(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z$/,
+      "$1-$2-$3T$4:$5:$6Z",
+    );
+    const isCurrent = Math.abs(Date.parse(signed) - nowMs) < SIGNED_WITHIN_MS;
+    response.writeHead(isCurrent ? 200 : 400, { date: new Date(nowMs).toUTCString() });
+    response.end(isCurrent ? '{"Records":[]}' : failed("InvalidSignatureException", "Signature expired"));
+  });
+  await new Promise<void>((resolve) => {
+    server.listen(0, "127.0.0.1", resolve);
+  });
+  const endpoint = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  const streams = openStreams({ table: "items", region: "us-east-1", endpoint });
+  expect(await streams.getRecords("i")).toMatchObject({ kind: "retry" });
+  expect(await streams.getRecords("i")).toMatchObject({ kind });
+  server.closeAllConnections();
+  server.close();
 });
