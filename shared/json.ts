@@ -14,7 +14,7 @@ const json = JSON as typeof JSON & {
   isRawJSON(value: unknown): value is RawJson;
 };
 
-const NUMBER_AT_RISK = /[:,[\s](-?\d[\d.]{15,}(?:[eE][+-]?\d+)?|-?\d[\d.]*[eE][+-]?\d{3,})/g;
+const NUMBER_AT_RISK = /(?:^|[:,[\s])(-?\d[\d.]{15,}(?:[eE][+-]?\d+)?|-?\d[\d.]*[eE][+-]?\d{3,})/g;
 
 export function isRawNumber(value: unknown): value is RawJson {
   return typeof value === "object" && json.isRawJSON(value);
@@ -53,8 +53,10 @@ function hasInexactNumber(text: string): boolean {
 }
 
 function exactNumber(_name: string, value: unknown, context: { readonly source?: string }): unknown {
-  if (typeof value !== "number" || context.source === undefined) return value;
-  return String(value) === context.source ? value : json.rawJSON(context.source);
+  const { source } = context;
+  // Judged alone, so that a number (it may be an id) comes to the same in any company.
+  if (typeof value !== "number" || source === undefined || !hasInexactNumber(source)) return value;
+  return json.rawJSON(source);
 }
 
 /** JSON.parse that keeps exact numbers. Throws SyntaxError, or RangeError when it is too deep to revive. */
