@@ -13,7 +13,7 @@ import { parseConfig } from "./config.ts";
 import type { Bindings, Config } from "./config.ts";
 import { envelopeOf, ingest, ingestRest, refused, REQUEST_LIMITS } from "./ingest.ts";
 import type { AcceptedObject, Call, IngestContext, Ingested, Refused, Rejection } from "./ingest.ts";
-import { eventOf, eventPuts, rejectedPut } from "./items.ts";
+import { eventOf, eventPuts, rejectedPuts } from "./items.ts";
 import type { Stamp } from "./items.ts";
 import { createLoad, LOAD_LIMITS } from "./load.ts";
 import type { Lease, Load } from "./load.ts";
@@ -111,7 +111,7 @@ async function workOf(ingested: Ingested, stamp: Stamp, route: Route<Site>): Pro
   const putOf = eventPuts(stamp);
   const puts = [...ingested.puts];
   for (const { event, body, index } of ingested.events) puts.push(putOf(event, body, index));
-  for (const rejection of ingested.rejected) puts.push(await rejectedPut(rejection, stamp));
+  puts.push(...(await rejectedPuts(ingested.rejected, stamp)));
   const updates = mergeObjects(ingested.objects).flatMap((object) =>
     objectUpdates(route.objects.region.table, stamp.source, object),
   );
@@ -195,7 +195,7 @@ async function store(
     return answerStored(request, call, prepared, [], outcome, clock);
   }
   const refusals = rejectionsOf(prepared, outcome.unwritable);
-  const puts = await Promise.all(refusals.map((refusal) => rejectedPut(refusal, stamp)));
+  const puts = await rejectedPuts(refusals, stamp);
   const kept = { batches: batchesOf(eventsTable(route), puts), updates: [] };
   outcome = await storeWork(route, kept, queue, clock);
   return answerStored(request, call, prepared, refusals, outcome, clock);
