@@ -11,8 +11,8 @@ import type { Breaker } from "./breaker.ts";
 import type { Region, Route } from "./regions.ts";
 import { spill } from "./spill.ts";
 import type { SpillQueue } from "./spill.ts";
-import { TABLE_LIMITS, writeTable } from "./table.ts";
-import type { CallBudget, TableOutcome, TableWork, Unwritable } from "./table.ts";
+import { OVER_BUDGET, TABLE_LIMITS, writeTable } from "./table.ts";
+import type { CallBudget, Failure, TableOutcome, TableWork, Unwritable } from "./table.ts";
 
 export type Site = { readonly region: Region; readonly dynamo: DynamoClient; readonly breaker: Breaker };
 
@@ -31,10 +31,10 @@ type Effort = { readonly clock: Clock; readonly budget: CallBudget };
 
 const isEmpty = (work: TableWork): boolean => work.batches.length === 0 && work.updates.length === 0;
 
-const skipped = (work: TableWork, region: string): TableOutcome => ({
+const untried = (left: TableWork, failure: Failure | null): TableOutcome => ({
   unwritable: [],
-  left: work,
-  failure: { reason: `region ${region} is out`, throttled: false },
+  left,
+  failure,
 });
 
 async function writeSite(
@@ -45,15 +45,20 @@ async function writeSite(
   callsAtOnce: number,
 ): Promise<TableOutcome> {
   const { clock, budget } = effort;
-  if (isEmpty(work)) return { unwritable: [], left: work, failure: null };
-  if (!site.breaker.allows(clock.nowMs())) return skipped(work, site.region.name);
+  if (isEmpty(work)) return untried(work, null);
+  if (budget.left <= 0) return untried(work, { reason: OVER_BUDGET.message, cause: "calls" });
+  const sinceMs = clock.nowMs();
+  if (!site.breaker.allows(sinceMs)) {
+    return untried(work, { reason: `region ${site.region.name} is out`, cause: "down" });
+  }
   const totalMs = elsewhere ? ELSEWHERE_MS : TABLE_LIMITS.totalMs;
   const limits = { ...TABLE_LIMITS, callsAtOnce, totalMs };
   const table = { dynamo: site.dynamo, name: site.region.table, clock, limits, budget };
   const outcome = await writeTable(table, work);
-  if (outcome.failure === null) site.breaker.succeeded();
+  const cause = outcome.failure?.cause;
   // A region that throttles is alive: it is left alone only where its writes can go elsewhere.
-  else if (elsewhere || !outcome.failure.throttled) site.breaker.failed(clock.nowMs());
+  if (cause === "down" || (cause === "throttled" && elsewhere)) site.breaker.failed(clock.nowMs(), sinceMs);
+  else site.breaker.succeeded();
   return outcome;
 }
 
@@ -77,9 +82,12 @@ async function writeFirst(
   ]);
 }
 
-/** How many objects a request can write itself, with some calls kept for trying again. */
-function objectsRoom(batches: number): number {
-  return Math.floor((CALLS_MAX - batches) * 0.8);
+/**
+ * How many objects a request can write itself, with some calls kept for trying again. One that is older than what
+ * stands takes two calls; what these leave undone, the queue takes, where there is one.
+ */
+function objectsRoom(batches: number, hasQueue: boolean): number {
+  return Math.floor((CALLS_MAX - batches) * (hasQueue ? 0.8 : 0.45));
 }
 
 export async function storeWork(
@@ -89,7 +97,7 @@ export async function storeWork(
   clock: Clock,
 ): Promise<StoreOutcome> {
   const effort: Effort = { clock, budget: { left: CALLS_MAX } };
-  const room = objectsRoom(work.batches.length);
+  const room = objectsRoom(work.batches.length, queue !== null);
   if (work.updates.length > room && queue === null) return { kind: "too_many_objects", objectsMax: room };
   const now = { batches: work.batches, updates: work.updates.slice(0, room) };
   const later = work.updates.slice(room);
@@ -117,6 +125,6 @@ export async function storeWork(
   return {
     kind: "unavailable",
     reason: failure?.reason ?? "the queue took nothing",
-    throttled: failure?.throttled ?? false,
+    throttled: failure?.cause === "throttled",
   };
 }

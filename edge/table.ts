@@ -35,14 +35,15 @@ export type TableOutcome = {
   readonly unwritable: readonly Unwritable[];
   /** What is not durable. Nothing, when all went well. */
   readonly left: TableWork;
-  /** Why something is left. */
-  readonly failure: { readonly reason: string; readonly throttled: boolean } | null;
+  readonly failure: Failure | null;
 };
+/** Why something is left. The request's own limit is no fault of the table's. */
+export type Failure = { readonly reason: string; readonly cause: "down" | "throttled" | "calls" };
 
 type Written =
   | { readonly kind: "written" }
   | { readonly kind: "refused"; readonly indexes: readonly number[]; readonly message: string }
-  | { readonly kind: "unavailable"; readonly reason: string; readonly throttled: boolean };
+  | ({ readonly kind: "unavailable" } & Failure);
 
 export type Table = {
   readonly dynamo: DynamoClient;
@@ -94,7 +95,7 @@ async function runTasks(tasks: readonly Task[], atOnce: number): Promise<TableOu
   function note(task: Task, written: readonly Written[]): void {
     const down = written.find((result) => result.kind === "unavailable");
     if (down !== undefined) {
-      failure ??= { reason: down.reason, throttled: down.throttled };
+      failure ??= { reason: down.reason, cause: down.cause };
       return;
     }
     undone.delete(task);
@@ -119,7 +120,7 @@ async function runTasks(tasks: readonly Task[], atOnce: number): Promise<TableOu
 }
 
 const encoder = new TextEncoder();
-const OVER_BUDGET: DynamoAnswer = { kind: "unavailable", message: "the request's calls are used up" };
+export const OVER_BUDGET = { kind: "unavailable", message: "the request's calls are used up" } as const;
 
 /** Calls until an answer is final: `remainder` says what of the call is still to do, or null. */
 async function callWithRetry(
@@ -157,7 +158,8 @@ function failureOf(answer: Exclude<DynamoAnswer, { kind: "ok" }>, indexes: reado
     return { kind: "refused", indexes, message: answer.message };
   }
   const reason = answer.kind === "unavailable" ? answer.message : `${answer.errorType}: ${answer.message}`;
-  return { kind: "unavailable", reason, throttled: answer.kind === "throttled" };
+  const cause = answer === OVER_BUDGET ? "calls" : answer.kind === "throttled" ? "throttled" : "down";
+  return { kind: "unavailable", reason, cause };
 }
 
 const NOTHING_LEFT = '"UnprocessedItems":{}';

@@ -78,7 +78,7 @@ describe("events", () => {
     const clock = testClock();
     const dynamo = scripted(() => throttled);
     expect(await write(dynamo, { batches: batches(1) }, clock)).toMatchObject({
-      failure: { throttled: true },
+      failure: { cause: "throttled" },
       left: { batches: batches(1) },
     });
     expect(dynamo.calls).toHaveLength(TABLE_LIMITS.attemptsMax);
@@ -124,7 +124,7 @@ describe("events", () => {
       message: "no table",
     };
     const dynamo = scripted(() => missing);
-    expect(await write(dynamo, { batches: batches(2) })).toMatchObject({ failure: { throttled: false } });
+    expect(await write(dynamo, { batches: batches(2) })).toMatchObject({ failure: { cause: "down" } });
     expect(dynamo.calls).toHaveLength(1);
   });
 });
