@@ -34,6 +34,8 @@ const CORPUS: readonly string[] = [
   '{"event":"\\u0000","userId":"\\ud800","properties":{"\\udfff":"\\u0000"}}',
   '{"event":"e","userId":"u","properties":{"n":1e400,"m":-1e400,"d":0.1234567890123456789012,"i":123456789012345678901234567890}}',
   '{"event":"e","userId":12345678901234567890,"messageId":98765432109876543210}',
+  '{"batch":[{"type":"track","event":"e","userId":{"length":1e400}},{"type":"track","event":{"length":1e400},"userId":"u"}]}',
+  '{"collection":{"length":1e400},"objects":[{"id":{"length":1e400}}]}',
   '{"event":"e","userId":"u","timestamp":"0000-00-00T00:00:00Z","sentAt":"+275760-09-13"}',
   '{"event":"e","userId":"u","timestamp":1e308,"sentAt":-1}',
   '{"event":"e","userId":"u","timestamp":{},"sentAt":[]}',
