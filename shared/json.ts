@@ -125,6 +125,22 @@ export function cleanJson(value: unknown): void {
   }
 }
 
+function holdsRawNumber(value: unknown): boolean {
+  const pending: unknown[] = [value];
+  while (pending.length > 0) {
+    const next = pending.pop();
+    if (typeof next !== "object" || next === null) continue;
+    if (json.isRawJSON(next)) return true;
+    for (const child of Object.values(next)) pending.push(child);
+  }
+  return false;
+}
+
+/** The value with each number as the double next to it, for who knows no others. Its caller bounds its depth. */
+export function withDoubles(value: unknown): unknown {
+  return holdsRawNumber(value) ? (JSON.parse(JSON.stringify(value)) as unknown) : value;
+}
+
 /** True when `value` nests deeper than `depthMax` objects and arrays. */
 export function isDeeperThan(value: unknown, depthMax: number): boolean {
   let level: object[] = typeof value === "object" && value !== null ? [value] : [];
