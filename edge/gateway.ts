@@ -282,7 +282,7 @@ async function handle(
   const body = await readBody(request);
   if (body.kind === "refused") return answerRefused(request, body);
   // Only now is it known what a compressed body holds.
-  if (!lease.hold(body.bytes.length)) return answerRefused(request, busy, retryAfterS(clock));
+  if (!lease.hold(body.bytes.length, clock.nowMs())) return answerRefused(request, busy, retryAfterS(clock));
   const opened = (call.kind === "batch" ? openBatch(body.bytes) : null) ?? parseBody(body);
   if (opened.kind === "refused") return answerRefused(request, opened);
   const authorised = await authorise(request, opened.body, body.sent, bindings, clock);
