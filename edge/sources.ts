@@ -5,6 +5,7 @@
  */
 import * as z from "zod";
 import { SOURCE_ID } from "../shared/item.ts";
+import { isLargerThan } from "../shared/json.ts";
 import { compileSource } from "./rules.ts";
 import type { CompiledSource } from "./rules.ts";
 
@@ -58,14 +59,14 @@ export type SourceCache = {
 const KNOWN_MS = 60_000;
 const UNKNOWN_MS = 5_000;
 const ENTRIES_MAX = 2_000;
-/** KV keys are at most 512 bytes; a write key is some 32 characters. */
-const WRITE_KEY_MAX = 200;
+/** KV refuses keys of more than 512 bytes; a write key is some 40. */
+const WRITE_KEY_BYTES_MAX = 200;
 
 export function createSourceCache(): SourceCache {
   const entries = new Map<string, { readonly lookup: SourceLookup; readonly untilMs: number }>();
 
   async function find(kv: KVNamespace, writeKey: string, nowMs: number): Promise<SourceLookup> {
-    if (writeKey.length > WRITE_KEY_MAX) return { kind: "unknown" };
+    if (isLargerThan(writeKey, WRITE_KEY_BYTES_MAX)) return { kind: "unknown" };
     const remembered = entries.get(writeKey);
     if (remembered !== undefined && remembered.untilMs > nowMs) return remembered.lookup;
     let lookup: SourceLookup;

@@ -160,6 +160,10 @@ describe("write keys", () => {
       status: 401,
       body: { code: "unknown_write_key" },
     });
+    expect(await post("/v1/track", { ...event, writeKey: "漢".repeat(190) })).toMatchObject({
+      status: 401,
+      body: { code: "unknown_write_key" },
+    });
     expect(await post("/v1/track", event, "wk-off")).toMatchObject({
       status: 401,
       body: { code: "source_disabled" },
