@@ -4,6 +4,8 @@
  */
 import type { DynamoAnswer, DynamoClient, DynamoSession } from "../shared/aws/dynamodb.ts";
 import type { Clock } from "../shared/clock.ts";
+import { isJsonObject } from "../shared/json.ts";
+import type { JsonObject } from "../shared/json.ts";
 import { bodyFor, batchesOf, putsOf } from "./batch.ts";
 import type { Batch } from "./batch.ts";
 import type { ObjectUpdate } from "./objects.ts";
@@ -122,13 +124,19 @@ async function runTasks(tasks: readonly Task[], atOnce: number): Promise<TableOu
 const encoder = new TextEncoder();
 export const OVER_BUDGET = { kind: "unavailable", message: "the request's calls are used up" } as const;
 
-/** Calls until an answer is final: `remainder` says what of the call is still to do, or null. */
+/** What a 200 says: that all is done; what of the call is still to do, as its next body; or nothing to go by. */
+type Reading = { readonly kind: "done" | "unreadable" } | { readonly kind: "left"; readonly body: string };
+
+/** What stands between may answer too, such as a proxy with a page of its own. */
+const UNREADABLE = { kind: "unavailable", message: "the answer is not DynamoDB's" } as const;
+
+/** Calls until an answer is final. */
 async function callWithRetry(
   table: OpenTable,
   target: string,
   firstBody: Uint8Array,
   deadlineMs: number,
-  remainder: (text: string) => string | null,
+  read: (text: string) => Reading,
 ): Promise<DynamoAnswer> {
   let body = firstBody;
   for (let attempt = 1; ; attempt++) {
@@ -137,10 +145,12 @@ async function callWithRetry(
     let answer = await table.call(target, body);
     if (answer.kind === "refused") return answer;
     if (answer.kind === "ok") {
-      const left = remainder(answer.text);
-      if (left === null) return answer;
-      body = encoder.encode(left);
-      answer = { kind: "throttled", errorType: "UnprocessedItems", message: "items were left unprocessed" };
+      const reading = read(answer.text);
+      if (reading.kind === "done") return answer;
+      if (reading.kind === "left") {
+        body = encoder.encode(reading.body);
+        answer = { kind: "throttled", errorType: "UnprocessedItems", message: "items were left unprocessed" };
+      } else answer = UNREADABLE;
     }
     const ceilingMs = Math.min(BACKOFF_MAX_MS, BACKOFF_FIRST_MS * 2 ** attempt);
     const delayMs = ceilingMs * (0.5 + table.clock.random() / 2);
@@ -162,18 +172,34 @@ function failureOf(answer: Exclude<DynamoAnswer, { kind: "ok" }>, indexes: reado
   return { kind: "unavailable", reason, cause };
 }
 
-const NOTHING_LEFT = '"UnprocessedItems":{}';
+const DONE: Reading = { kind: "done" };
+const NOTHING_TO_GO_BY: Reading = { kind: "unreadable" };
+const NOTHING_LEFT = '{"UnprocessedItems":{}}';
 
-function unprocessed(text: string): string | null {
-  if (text.includes(NOTHING_LEFT)) return null;
-  const { UnprocessedItems: left } = JSON.parse(text) as { UnprocessedItems?: object };
-  if (left === undefined || Object.keys(left).length === 0) return null;
-  return `{"RequestItems":${JSON.stringify(left)}}`;
+function objectOf(text: string): JsonObject | null {
+  try {
+    const value: unknown = JSON.parse(text);
+    return isJsonObject(value) ? value : null;
+  } catch {
+    // The error's own message would quote the text.
+    return null;
+  }
 }
+
+function readUnprocessed(text: string): Reading {
+  if (text === NOTHING_LEFT) return DONE;
+  const left = objectOf(text)?.["UnprocessedItems"];
+  if (!isJsonObject(left)) return NOTHING_TO_GO_BY;
+  if (Object.keys(left).length === 0) return DONE;
+  return { kind: "left", body: `{"RequestItems":${JSON.stringify(left)}}` };
+}
+
+const readUpdated = (text: string): Reading =>
+  text === "{}" || objectOf(text) !== null ? DONE : NOTHING_TO_GO_BY;
 
 async function writeBatch(table: OpenTable, batch: Batch, deadlineMs: number): Promise<readonly Written[]> {
   const target = "DynamoDB_20120810.BatchWriteItem";
-  const answer = await callWithRetry(table, target, bodyFor(table.name, batch), deadlineMs, unprocessed);
+  const answer = await callWithRetry(table, target, bodyFor(table.name, batch), deadlineMs, readUnprocessed);
   if (answer.kind === "ok") return [WRITTEN];
   const indexes = batch.indexes.filter((index) => index !== null);
   const failure = failureOf(answer, indexes);
@@ -187,13 +213,11 @@ async function writeBatch(table: OpenTable, batch: Batch, deadlineMs: number): P
   return results;
 }
 
-const whole = (): null => null;
-
 async function writeObject(table: OpenTable, update: ObjectUpdate, deadlineMs: number): Promise<Written> {
   const target = "DynamoDB_20120810.UpdateItem";
-  let answer = await callWithRetry(table, target, encoder.encode(update.set), deadlineMs, whole);
+  let answer = await callWithRetry(table, target, encoder.encode(update.set), deadlineMs, readUpdated);
   if (answer.kind === "refused" && answer.errorType === "ConditionalCheckFailedException") {
-    answer = await callWithRetry(table, target, encoder.encode(update.fill), deadlineMs, whole);
+    answer = await callWithRetry(table, target, encoder.encode(update.fill), deadlineMs, readUpdated);
   }
   return answer.kind === "ok" ? WRITTEN : failureOf(answer, update.indexes);
 }

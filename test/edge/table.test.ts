@@ -129,6 +129,30 @@ describe("events", () => {
   });
 });
 
+describe("a 200 that is not DynamoDB's", () => {
+  const updates = [{ set: "SET", fill: "FILL", indexes: [0] }];
+  test.each(["", "<html>502</html>", '{"UnprocessedItems":{"varve":[{"PutReq', "null", "[]", '"ok"'])(
+    "is no sign of anything: %j",
+    async (text) => {
+      const failure = { reason: "the answer is not DynamoDB's", cause: "down" };
+      const dynamo = scripted(() => ok(text));
+      expect(await write(dynamo, { batches: batches(1) })).toMatchObject({ failure });
+      expect(await write(dynamo, { updates })).toMatchObject({ failure, left: { updates } });
+    },
+  );
+
+  test.each(["{}", '{"UnprocessedItems":null}', '{"status":"ok"}'])(
+    "does not say what of a batch was written: %j",
+    async (text) => {
+      const { left } = await write(
+        scripted(() => ok(text)),
+        { batches: batches(1) },
+      );
+      expect(left.batches).toHaveLength(1);
+    },
+  );
+});
+
 describe("objects", () => {
   const updates = [{ set: "SET", fill: "FILL", indexes: [4, 5] }];
   test("that are older fill in", async () => {
