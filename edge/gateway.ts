@@ -28,9 +28,9 @@ import type { Client } from "./rules.ts";
 import type { Source } from "./sources.ts";
 import { drainDelayS, unpackSpill } from "./spill.ts";
 import { storeWork } from "./store.ts";
-import type { Site, StoreOutcome } from "./store.ts";
+import type { Refusal, Site, StoreOutcome } from "./store.ts";
 import { TABLE_LIMITS, writeTable } from "./table.ts";
-import type { TableWork, Unwritable } from "./table.ts";
+import type { TableWork } from "./table.ts";
 
 /** What an isolate keeps between requests. */
 type Isolate = {
@@ -119,7 +119,7 @@ async function workOf(ingested: Ingested, stamp: Stamp, route: Route<Site>): Pro
 }
 
 /** What the table refused for good, with what it was that was refused. */
-function rejectionsOf(prepared: Prepared, unwritable: readonly Unwritable[]): readonly Rejection[] {
+function rejectionsOf(prepared: Prepared, unwritable: readonly Refusal[]): readonly Rejection[] {
   const objects = new Map(prepared.objects.map((object) => [object.index, object] as const));
   const puts = new Map(prepared.work.batches.flatMap(putsOf).map((put) => [put.indexes[0], put] as const));
   return unwritable.map(({ index, message }) => {

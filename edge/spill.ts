@@ -115,7 +115,7 @@ export function unpackSpill(body: unknown): Unpacked | null {
     return {
       region,
       puts: puts.map((put) => ({ bytes: encoder.encode(put), indexes: [null] })),
-      updates: updates.map(({ set, fill }) => ({ set, fill, indexes: [] })),
+      updates: updates.map(({ set, fill }) => ({ set, fill, indexes: [null] })),
     };
   } catch {
     return null;

@@ -16,8 +16,12 @@ import type { CallBudget, Failure, TableOutcome, TableWork, Unwritable } from ".
 
 export type Site = { readonly region: Region; readonly dynamo: DynamoClient; readonly breaker: Breaker };
 
+/** What the client is to be told of. */
+export type Refusal = Unwritable & { readonly index: number };
+const isToldOf = (unwritable: Unwritable): unwritable is Refusal => unwritable.index !== null;
+
 export type StoreOutcome =
-  | { readonly kind: "durable"; readonly unwritable: readonly Unwritable[] }
+  | { readonly kind: "durable"; readonly unwritable: readonly Refusal[] }
   | { readonly kind: "unavailable"; readonly reason: string; readonly throttled: boolean }
   /** More objects than one request's subrequests allow, and no queue to take the rest. */
   | { readonly kind: "too_many_objects"; readonly objectsMax: number };
@@ -119,8 +123,11 @@ export async function storeWork(
   const updates = [...outcomes.flatMap(({ left }) => left.updates), ...later];
   const left = { batches, updates };
   const unwritable = outcomes.flatMap((outcome) => outcome.unwritable);
-  if (isEmpty(left)) return { kind: "durable", unwritable };
-  if (await spill(queue, route.objects.region.name, left)) return { kind: "durable", unwritable };
+  const untold = unwritable.find(({ index }) => index === null);
+  if (untold !== undefined) return { kind: "unavailable", reason: untold.message, throttled: false };
+  const durable: StoreOutcome = { kind: "durable", unwritable: unwritable.filter(isToldOf) };
+  if (isEmpty(left)) return durable;
+  if (await spill(queue, route.objects.region.name, left)) return durable;
   const failure = outcomes.find((outcome) => outcome.failure !== null)?.failure;
   return {
     kind: "unavailable",

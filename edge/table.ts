@@ -31,7 +31,8 @@ export type TableWork = {
 /** How many calls the request may still make: the platform counts its subrequests. */
 export type CallBudget = { left: number };
 
-export type Unwritable = { readonly index: number; readonly message: string };
+/** Where it stood in the request; null for what no client waits for, so that nobody can be told. */
+export type Unwritable = { readonly index: number | null; readonly message: string };
 export type TableOutcome = {
   /** What the table refused for good. */
   readonly unwritable: readonly Unwritable[];
@@ -44,7 +45,7 @@ export type Failure = { readonly reason: string; readonly cause: "down" | "throt
 
 type Written =
   | { readonly kind: "written" }
-  | { readonly kind: "refused"; readonly indexes: readonly number[]; readonly message: string }
+  | { readonly kind: "refused"; readonly indexes: readonly (number | null)[]; readonly message: string }
   | ({ readonly kind: "unavailable" } & Failure);
 
 export type Table = {
@@ -163,7 +164,10 @@ async function callWithRetry(
 /** Only these say that the item itself is at fault; the rest (no such table, no right) is ours to mend. */
 const ITEM_FAULTS = new Set(["ValidationException", "ItemCollectionSizeLimitExceededException"]);
 
-function failureOf(answer: Exclude<DynamoAnswer, { kind: "ok" }>, indexes: readonly number[]): Written {
+function failureOf(
+  answer: Exclude<DynamoAnswer, { kind: "ok" }>,
+  indexes: readonly (number | null)[],
+): Written {
   if (answer.kind === "refused" && ITEM_FAULTS.has(answer.errorType)) {
     return { kind: "refused", indexes, message: answer.message };
   }
@@ -201,8 +205,7 @@ async function writeBatch(table: OpenTable, batch: Batch, deadlineMs: number): P
   const target = "DynamoDB_20120810.BatchWriteItem";
   const answer = await callWithRetry(table, target, bodyFor(table.name, batch), deadlineMs, readUnprocessed);
   if (answer.kind === "ok") return [WRITTEN];
-  const indexes = batch.indexes.filter((index) => index !== null);
-  const failure = failureOf(answer, indexes);
+  const failure = failureOf(answer, batch.indexes);
   if (failure.kind !== "refused" || batch.indexes.length === 1) return [failure];
   // One item fails the call for all: find out which, one by one.
   const results: Written[] = [];

@@ -145,6 +145,17 @@ describe("a region that answers is not out", () => {
   });
 });
 
+test("what nobody can be told of, since no client waits for it, is not durable when the table refuses it", async () => {
+  const home = site("home");
+  home.answer = () => ({ kind: "refused", errorType: "ValidationException", message: "no such key" });
+  const puts = [{ bytes: new TextEncoder().encode('{"put":1}'), indexes: [null] }];
+  const kept = { batches: batchesOf("varve", puts), updates: [] };
+  expect(await storeWork({ events: [home], objects: home }, kept, queue(), clock)).toMatchObject({
+    kind: "unavailable",
+    reason: "no such key",
+  });
+});
+
 describe("objects", () => {
   test("wait in the queue for their home, and never go elsewhere", async () => {
     const [near, home] = [site("near"), site("home", false)];

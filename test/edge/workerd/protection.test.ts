@@ -151,6 +151,20 @@ describe("the spill queue's messages", () => {
     expect(await itemAt("e#spill#1")).not.toBeNull();
   });
 
+  test.each([
+    ["an event", { puts: ['{"PutRequest":{"Item":{"kind":{"S":"event"}}}}'] }],
+    ["an object", { updates: [{ set: '{"TableName":"varve","Key":{"pk":{"S":""}}}', fill: "" }] }],
+  ])("with %s that the table refuses for good are kept for the dead-letter queue", async (_name, writes) => {
+    const put = `{"PutRequest":{"Item":{"pk":{"S":"e#spill#beside"},"kind":{"S":"event"}}}}`;
+    const beside = JSON.stringify({ v: 1, region: "us-east-1", puts: [put] });
+    const { explicitAcks, retryMessages } = await drain([
+      JSON.stringify({ v: 1, region: "us-east-1", ...writes }),
+      beside,
+    ]);
+    expect(explicitAcks).toEqual(["1"]);
+    expect(retryMessages).toMatchObject([{ msgId: "0" }]);
+  });
+
   test("that are none of ours are kept for the dead-letter queue", async () => {
     const { explicitAcks, retryMessages } = await drain(["{}"]);
     expect(explicitAcks).toEqual([]);
