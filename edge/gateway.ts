@@ -15,6 +15,7 @@ import { envelopeOf, ingest, ingestRest, refused, REQUEST_LIMITS } from "./inges
 import type { AcceptedObject, Call, IngestContext, Ingested, Refused, Rejection } from "./ingest.ts";
 import { eventOf, eventPuts, rejectedPuts } from "./items.ts";
 import type { Stamp } from "./items.ts";
+import { log, reasonOf } from "./log.ts";
 import { createLoad, LOAD_LIMITS } from "./load.ts";
 import type { Lease, Load } from "./load.ts";
 import { mergeObjects, objectUpdates } from "./objects.ts";
@@ -26,7 +27,7 @@ import type { Route } from "./regions.ts";
 import { createBotTest, takesAsSent } from "./rules.ts";
 import type { Client } from "./rules.ts";
 import type { Source } from "./sources.ts";
-import { drainDelayS, unpackSpill } from "./spill.ts";
+import { drainDelayS, unpackSpill, workFor } from "./spill.ts";
 import { storeWork } from "./store.ts";
 import type { Refusal, Site, StoreOutcome } from "./store.ts";
 import { TABLE_LIMITS, writeTable } from "./table.ts";
@@ -140,9 +141,6 @@ function rejectionsOf(prepared: Prepared, unwritable: readonly Refusal[]): reado
 
 /** Whole seconds, spread out so that clients do not come back all at once. */
 const retryAfterS = (clock: Clock): number => 1 + Math.floor(clock.random() * 5);
-
-const log = (at: string, reason: string): void =>
-  console.error(JSON.stringify({ level: "error", at, reason }));
 
 function answerStored(
   request: Request,
@@ -346,34 +344,32 @@ export async function handleCall(
   }
 }
 
-async function drainMessage(message: Message, isolate: Isolate, clock: Clock): Promise<void> {
-  const unpacked = unpackSpill(message.body);
-  const site = isolate.sites.find(({ region }) => region.name === unpacked?.region);
-  if (unpacked === null || site === undefined) {
-    log("queue", unpacked === null ? "a message is none of ours" : `no region ${unpacked.region}`);
-    message.retry({ delaySeconds: drainDelayS(message.attempts) });
-    return;
-  }
-  const table = {
-    dynamo: site.dynamo,
-    name: site.region.table,
-    clock,
-    limits: TABLE_LIMITS,
-    budget: { left: 1_000 },
-  };
-  const { puts, updates } = unpacked;
-  const outcome = await writeTable(table, { batches: batchesOf(table.name, puts), updates });
-  const refusedCount = outcome.unwritable.length;
-  if (outcome.failure === null && refusedCount === 0) {
-    message.ack();
-    return;
-  }
-  log("queue", outcome.failure?.reason ?? `the table refused ${refusedCount} for good`);
-  message.retry({ delaySeconds: drainDelayS(message.attempts) });
+/** Why the message could not be drained; null when it could. */
+async function faultOfDraining(body: unknown, isolate: Isolate, clock: Clock): Promise<string | null> {
+  const unpacked = unpackSpill(body);
+  if (unpacked === null) return "a message is none of ours";
+  const site = isolate.sites.find(({ region }) => region.name === unpacked.region);
+  if (site === undefined) return `no region ${unpacked.region}`;
+  const name = site.region.table;
+  const table = { dynamo: site.dynamo, name, clock, limits: TABLE_LIMITS, budget: { left: 1_000 } };
+  const outcome = await writeTable(table, workFor(name, unpacked));
+  if (outcome.failure !== null) return outcome.failure.reason;
+  const [refusal] = outcome.unwritable;
+  if (refusal === undefined) return null;
+  return `the table refused ${outcome.unwritable.length} for good: ${refusal.message}`;
 }
 
 /** Drains the spill queue. What never drains ends in the dead-letter queue, which loses nothing either. */
 export async function drainQueue(batch: MessageBatch, bindings: Bindings, clock: Clock): Promise<void> {
   const isolate = isolateOf(bindings);
-  for (const message of batch.messages) await drainMessage(message, isolate, clock);
+  for (const message of batch.messages) {
+    // A message that throws is not to keep those behind it.
+    const fault = await faultOfDraining(message.body, isolate, clock).catch(reasonOf);
+    if (fault === null) {
+      message.ack();
+      continue;
+    }
+    log("queue", fault);
+    message.retry({ delaySeconds: drainDelayS(message.attempts) });
+  }
 }

@@ -6,7 +6,7 @@
  * - Draining twice changes nothing: items are put whole, objects updated on their condition.
  */
 import * as z from "zod";
-import { putsOf } from "./batch.ts";
+import { batchesOf, putsOf } from "./batch.ts";
 import type { Puts } from "./items.ts";
 import type { ObjectUpdate } from "./objects.ts";
 import type { TableWork } from "./table.ts";
@@ -120,6 +120,21 @@ export function unpackSpill(body: unknown): Unpacked | null {
   } catch {
     return null;
   }
+}
+
+const forTable = (table: string, update: string): string =>
+  JSON.stringify({ ...(JSON.parse(update) as object), TableName: table });
+
+/** What the message holds, for the table that its region has by now: it may have had another name. */
+export function workFor(table: string, { puts, updates }: Unpacked): TableWork {
+  return {
+    batches: batchesOf(table, puts),
+    updates: updates.map(({ set, fill, indexes }) => ({
+      set: forTable(table, set),
+      fill: forTable(table, fill),
+      indexes,
+    })),
+  };
 }
 
 const DELAY_MAX_S = 600;

@@ -44,7 +44,7 @@ test("as many of one kind as a batch may hold: once, and each is named", async (
     method: "POST",
     body: JSON.stringify({ writeKey: "wk-alike", batch: Array.from({ length: 2_500 }, () => ({})) }),
   });
-  const { accepted, rejected } = (await response.json()) as { accepted: number; rejected: unknown[] };
+  const { accepted, rejected } = await response.json<{ accepted: number; rejected: unknown[] }>();
   expect([response.status, accepted, rejected.length]).toEqual([200, 0, 2_500]);
   expect([...(await edge.items("alike")).keys()]).toHaveLength(1);
 });

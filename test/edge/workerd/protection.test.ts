@@ -1,7 +1,7 @@
 /// <reference types="@cloudflare/vitest-plugin/types" />
 import { createExecutionContext, createMessageBatch, getQueueResult } from "cloudflare:test";
 import { env, exports } from "cloudflare:workers";
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { batchesOf } from "../../../edge/batch.ts";
 import { drainQueue } from "../../../edge/gateway.ts";
 import { packSpill } from "../../../edge/spill.ts";
@@ -163,6 +163,28 @@ describe("the spill queue's messages", () => {
     ]);
     expect(explicitAcks).toEqual(["1"]);
     expect(retryMessages).toMatchObject([{ msgId: "0" }]);
+  });
+
+  test("go to their region's table, whatever it was called; one that is broken does not keep those behind it", async () => {
+    const update = (value: string) => ({
+      TableName: "gone",
+      Key: { pk: { S: "o#spill#rooms#1" } },
+      ExpressionAttributeNames: { "#a": "p.a" },
+      ExpressionAttributeValues: { ":a": { S: value } },
+      UpdateExpression: "SET #a=:a",
+    });
+    const broken = { set: "no JSON of alice@example.com", fill: "" };
+    const whole = { set: JSON.stringify(update("new")), fill: JSON.stringify(update("old")) };
+    const said = vi.spyOn(console, "error");
+    const { explicitAcks, retryMessages } = await drain(
+      [broken, whole].map((one) => JSON.stringify({ v: 1, region: "us-east-1", updates: [one] })),
+    );
+    expect(explicitAcks).toEqual(["1"]);
+    expect(retryMessages).toMatchObject([{ msgId: "0" }]);
+    expect(await itemAt("o#spill#rooms#1")).toMatchObject({ "p.a": { S: "new" } });
+    expect(JSON.stringify(said.mock.calls)).toContain("SyntaxError");
+    expect(JSON.stringify(said.mock.calls)).not.toContain("alice");
+    said.mockRestore();
   });
 
   test("that are none of ours are kept for the dead-letter queue", async () => {
