@@ -8,8 +8,9 @@
 import type { DynamoClient } from "../shared/aws/dynamodb.ts";
 import type { Clock } from "../shared/clock.ts";
 import type { Breaker } from "./breaker.ts";
+import type { ObjectUpdate } from "./objects.ts";
 import type { Region, Route } from "./regions.ts";
-import { spill } from "./spill.ts";
+import { canSpill, spill } from "./spill.ts";
 import type { SpillQueue } from "./spill.ts";
 import { OVER_BUDGET, TABLE_LIMITS, writeTable } from "./table.ts";
 import type { CallBudget, Failure, TableOutcome, TableWork, Unwritable } from "./table.ts";
@@ -94,6 +95,12 @@ function objectsRoom(batches: number, hasQueue: boolean): number {
   return Math.floor((CALLS_MAX - batches) * (hasQueue ? 0.8 : 0.45));
 }
 
+/** What has to go to the queue is what it can hold. Updates of one object bear any order. */
+const unspillableFirst = (updates: readonly ObjectUpdate[]): readonly ObjectUpdate[] => [
+  ...updates.filter((update) => !canSpill(update)),
+  ...updates.filter(canSpill),
+];
+
 export async function storeWork(
   route: Route<Site>,
   work: TableWork,
@@ -103,8 +110,9 @@ export async function storeWork(
   const effort: Effort = { clock, budget: { left: CALLS_MAX } };
   const room = objectsRoom(work.batches.length, queue !== null);
   if (work.updates.length > room && queue === null) return { kind: "too_many_objects", objectsMax: room };
-  const now = { batches: work.batches, updates: work.updates.slice(0, room) };
-  const later = work.updates.slice(room);
+  const updatesInTurn = work.updates.length > room ? unspillableFirst(work.updates) : work.updates;
+  const now = { batches: work.batches, updates: updatesInTurn.slice(0, room) };
+  const later = updatesInTurn.slice(room);
   const outcomes = [...(await writeFirst(effort, route, now, queue !== null))];
   let batches = outcomes.flatMap(({ left }) => left.batches);
   for (const [index, site] of route.events.entries()) {
@@ -127,7 +135,7 @@ export async function storeWork(
   if (untold !== undefined) return { kind: "unavailable", reason: untold.message, throttled: false };
   const durable: StoreOutcome = { kind: "durable", unwritable: unwritable.filter(isToldOf) };
   if (isEmpty(left)) return durable;
-  if (await spill(queue, route.objects.region.name, left)) return durable;
+  if (await spill(queue, route.objects.region.name, left, clock)) return durable;
   const failure = outcomes.find((outcome) => outcome.failure !== null)?.failure;
   return {
     kind: "unavailable",

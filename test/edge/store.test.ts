@@ -180,6 +180,16 @@ describe("objects", () => {
     expect(home.calls.filter((body) => body.startsWith("set")).length + spilledSets).toBe(2500);
   });
 
+  test("past them are those that a message of the queue can hold", async () => {
+    const home = site("home");
+    const large = { set: "large".padEnd(70_000), fill: "".padEnd(70_000), indexes: [1999] };
+    const { updates } = work(0, 1_999);
+    const route = { events: [home], objects: home };
+    const all = { batches: [], updates: [...updates, large] };
+    expect(await storeWork(route, all, queue(), clock)).toEqual(DURABLE);
+    expect(home.calls.some((body) => body.startsWith("large"))).toBe(true);
+  });
+
   test("past them and without a queue, the request is refused; what is not past them fits, however old", async () => {
     const home = site("home");
     const route = { events: [home], objects: home };
