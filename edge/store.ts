@@ -29,8 +29,8 @@ export type StoreOutcome =
 
 /** The platform allows a request 1,000 subrequests; KV and the queue need some too. */
 const CALLS_MAX = 900;
-/** Where a write can still go elsewhere, it does not wait long. */
-const ELSEWHERE_MS = 3_000;
+/** Where a write can still go elsewhere, it does not wait long: a call that had no answer in its time is not tried again. */
+const ELSEWHERE_MS = 2_500;
 
 type Effort = { readonly clock: Clock; readonly budget: CallBudget };
 
