@@ -102,9 +102,11 @@ function countOf(body: unknown): number {
 type Prepared = {
   readonly work: TableWork;
   readonly total: number;
-  readonly rejected: readonly Rejection[];
+  /** Without their events: what they were parsed to need not wait for the table. */
+  readonly rejected: readonly Rejected[];
   readonly objects: readonly AcceptedObject[];
 };
+type Rejected = Omit<Rejection, "event">;
 
 const eventsTable = (route: Route<Site>): string => (route.events[0] ?? route.objects).region.table;
 
@@ -146,7 +148,7 @@ function answerStored(
   request: Request,
   call: Call,
   prepared: Prepared,
-  refusals: readonly Rejection[],
+  refusals: readonly Rejected[],
   outcome: StoreOutcome,
   clock: Clock,
 ): Response {
@@ -174,7 +176,13 @@ function answerStored(
 }
 
 async function prepare(ingested: Ingested, stamp: Stamp, route: Route<Site>): Promise<Prepared> {
-  const { total, rejected, objects } = ingested;
+  const { total, objects } = ingested;
+  const rejected = ingested.rejected.map(({ index, messageId, code, message }) => ({
+    index,
+    messageId,
+    code,
+    message,
+  }));
   return { work: await workOf(ingested, stamp, route), total, rejected, objects };
 }
 
