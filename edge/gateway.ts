@@ -353,7 +353,8 @@ export async function handleCall(
 }
 
 /** Why the message could not be drained; null when it could. */
-async function faultOfDraining(body: unknown, isolate: Isolate, clock: Clock): Promise<string | null> {
+async function faultOfDraining(body: unknown, bindings: Bindings, clock: Clock): Promise<string | null> {
+  const isolate = isolateOf(bindings);
   const unpacked = unpackSpill(body);
   if (unpacked === null) return "a message is none of ours";
   const site = isolate.sites.find(({ region }) => region.name === unpacked.region);
@@ -369,10 +370,9 @@ async function faultOfDraining(body: unknown, isolate: Isolate, clock: Clock): P
 
 /** Drains the spill queue. What never drains ends in the dead-letter queue, which loses nothing either. */
 export async function drainQueue(batch: MessageBatch, bindings: Bindings, clock: Clock): Promise<void> {
-  const isolate = isolateOf(bindings);
   for (const message of batch.messages) {
-    // A message that throws is not to keep those behind it.
-    const fault = await faultOfDraining(message.body, isolate, clock).catch(reasonOf);
+    // What throws is not to keep the messages behind it, nor to take the delays from them all.
+    const fault = await faultOfDraining(message.body, bindings, clock).catch(reasonOf);
     if (fault === null) {
       message.ack();
       continue;

@@ -126,7 +126,7 @@ describe("a source's rules", () => {
   });
 });
 
-async function drain(bodies: readonly unknown[]) {
+async function drain(bodies: readonly unknown[], bindings = env) {
   const messages = bodies.map((body, index) => ({
     id: String(index),
     timestamp: new Date(),
@@ -134,7 +134,7 @@ async function drain(bodies: readonly unknown[]) {
     body,
   }));
   const batch = createMessageBatch("varve-spill", messages);
-  await drainQueue(batch, env, systemClock);
+  await drainQueue(batch, bindings, systemClock);
   return getQueueResult(batch, createExecutionContext());
 }
 
@@ -185,6 +185,11 @@ describe("the spill queue's messages", () => {
     expect(JSON.stringify(said.mock.calls)).toContain("SyntaxError");
     expect(JSON.stringify(said.mock.calls)).not.toContain("alice");
     said.mockRestore();
+  });
+
+  test("wait, each by its own delay, while a binding is missing", async () => {
+    const { retryMessages } = await drain(["{}", "{}"], { ...env, AWS_SECRET_ACCESS_KEY: undefined });
+    expect(retryMessages).toMatchObject([{ msgId: "0" }, { msgId: "1" }]);
   });
 
   test("that are none of ours are kept for the dead-letter queue", async () => {
