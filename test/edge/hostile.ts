@@ -122,6 +122,19 @@ const event = fc
   )
   .map(([good, oddities, dice]): object => (dice === 0 ? Object.assign({ ...good }, oddities) : good));
 
+/** As SDKs write them: most are stored as they were sent. */
+const plainEvent = fc.record({
+  type: fc.constantFrom("track", "track", "page", "identify", "group"),
+  event: fc.constantFrom("Order Completed", "Signed Up", "Søkt"),
+  userId: fc.nat(5_000).map((n) => `user-${n}`),
+  groupId: fc.nat(500).map((n) => `group-${n}`),
+  messageId,
+  properties: fc.dictionary(fc.constantFrom("total", "sku", "name", "é"), fc.oneof(fc.nat(), fc.string()), {
+    maxKeys: 4,
+  }),
+});
+const plainBatch = fc.record({ batch: fc.array(plainEvent, { minLength: 20, maxLength: 80 }) });
+
 const batch = fc.record({ batch: fc.array(event, { maxLength: 30 }), sentAt: fc.constant(undefined) });
 const set = fc.record({
   collection: fc.constantFrom("rooms", "hotel_rooms", "Rooms", "", 5),
@@ -148,6 +161,10 @@ const content = fc.oneof(
       path: fc.constantFrom("/v1/batch", "/v1/import/", "/v1/b"),
       sent: batch,
     }),
+  },
+  {
+    weight: 2,
+    arbitrary: fc.record({ path: fc.constant("/v1/batch"), sent: plainBatch }),
   },
   {
     weight: 3,
