@@ -47,6 +47,8 @@ export type WorkerOptions = {
   readonly bindings?: Readonly<Record<string, string>>;
   /** KV namespaces, each with what it holds. */
   readonly kv?: Readonly<Record<string, Readonly<Record<string, string>>>>;
+  /** V8's own, such as `--max-heap-size`. */
+  readonly v8Flags?: readonly string[];
 };
 
 function modulesOf(modules: WorkerOptions["modules"]): readonly WorkerModule[] {
@@ -83,6 +85,7 @@ function configText(options: WorkerOptions, modules: readonly WorkerModule[]): s
   );
   return `using Workerd = import "/workerd/workerd.capnp";
 const config :Workerd.Config = (
+  v8Flags = [${(options.v8Flags ?? []).map(quote).join(", ")}],
   services = [
     (name = "main", worker = (
       modules = [${parts.join(", ")}],

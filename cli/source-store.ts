@@ -1,13 +1,17 @@
 /** Where sources are kept: Workers KV, through wrangler in production, or this machine's own. */
 import { execFile } from "node:child_process";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { VarveError } from "../shared/errors.ts";
 
+export type SourceEntry = { readonly key: string; readonly value: string };
+
 export type SourceStore = {
   readonly get: (key: string) => Promise<string | null>;
-  readonly put: (key: string, value: string) => Promise<void>;
-  readonly remove: (key: string) => Promise<void>;
+  readonly put: (entries: readonly SourceEntry[]) => Promise<void>;
+  readonly remove: (keys: readonly string[]) => Promise<void>;
   /** The keys that begin with `prefix`, sorted. */
   readonly list: (prefix: string) => Promise<readonly string[]>;
   readonly close: () => Promise<void>;
@@ -40,7 +44,7 @@ export function openWranglerStore(place: WranglerPlace): SourceStore {
       ? ["--remote", "--env", place.environment]
       : ["--local", "--persist-to", place.persistTo, "--env", ""];
 
-  async function wrangler(args: readonly string[]): Promise<string> {
+  async function wrangler(...args: readonly string[]): Promise<string> {
     try {
       const options = {
         cwd: PROJECT,
@@ -48,7 +52,7 @@ export function openWranglerStore(place: WranglerPlace): SourceStore {
         maxBuffer: OUTPUT_BYTES_MAX,
         timeout: TIMEOUT_MS,
       };
-      const words = [WRANGLER, "kv", "key", ...args, "--binding", "SOURCES", ...where];
+      const words = [WRANGLER, "kv", ...args, "--binding", "SOURCES", ...where];
       const { stdout } = await run(process.execPath, words, options);
       return stdout;
     } catch (error) {
@@ -61,8 +65,20 @@ export function openWranglerStore(place: WranglerPlace): SourceStore {
     }
   }
 
+  /** By a file that only its owner can read: a process's arguments are everybody's on its machine, and have a limit. */
+  async function bulk(verb: "put" | "delete", content: object, ...flags: readonly string[]): Promise<void> {
+    const folder = await mkdtemp(join(tmpdir(), "varve-sources-"));
+    try {
+      const file = join(folder, `${verb}.json`);
+      await writeFile(file, JSON.stringify(content), { mode: 0o600 });
+      await wrangler("bulk", verb, file, ...flags);
+    } finally {
+      await rm(folder, { recursive: true, force: true });
+    }
+  }
+
   async function list(prefix: string): Promise<readonly string[]> {
-    const names = JSON.parse(await wrangler(["list", "--prefix", prefix])) as readonly {
+    const names = JSON.parse(await wrangler("key", "list", "--prefix", prefix)) as readonly {
       readonly name: string;
     }[];
     return names.map(({ name }) => name).toSorted();
@@ -72,14 +88,10 @@ export function openWranglerStore(place: WranglerPlace): SourceStore {
     // `get` of a key that is absent answers in words, not by its exit code.
     get: async (key) => {
       const present = await list(key);
-      return present.includes(key) ? (await wrangler(["get", key, "--text"])).replace(/\n$/, "") : null;
+      return present.includes(key) ? (await wrangler("key", "get", key, "--text")).replace(/\n$/, "") : null;
     },
-    put: async (key, value) => {
-      await wrangler(["put", key, value]);
-    },
-    remove: async (key) => {
-      await wrangler(["delete", key]);
-    },
+    put: (entries) => bulk("put", entries),
+    remove: (keys) => bulk("delete", keys, "--force"),
     close: async () => undefined,
   };
 }
@@ -107,8 +119,12 @@ export async function openLocalStore(dataDir: string): Promise<SourceStore> {
   const kv = await miniflare.getKVNamespace("SOURCES");
   return {
     get: (key) => kv.get(key, "text"),
-    put: (key, value) => kv.put(key, value),
-    remove: (key) => kv.delete(key),
+    put: async (entries) => {
+      for (const { key, value } of entries) await kv.put(key, value);
+    },
+    remove: async (keys) => {
+      for (const key of keys) await kv.delete(key);
+    },
     list: async (prefix) => (await kv.list({ prefix })).keys.map(({ name }) => name).toSorted(),
     close: () => miniflare.dispose(),
   };

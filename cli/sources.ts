@@ -2,14 +2,14 @@
  * `varve sources`: who may write, and with which keys.
  *
  * KV holds `source:<id>` with the source and its keys, and `key:<write key>` with the source for each key,
- * which is what the edge reads. A command plans its writes from the record before and after, so that no key
- * is left behind.
+ * which is what the edge reads. A command plans its writes from the record before and after, so that wherever it
+ * fails the record names each key that is valid: doing it again leaves none behind.
  */
 import { SOURCE, SOURCE_RECORD, sourceKvKey, sourceRecordKvKey } from "../edge/sources.ts";
 import type { Source, SourceRecord } from "../edge/sources.ts";
 import { VarveError } from "../shared/errors.ts";
 import type { Output } from "./output.ts";
-import type { SourceStore } from "./source-store.ts";
+import type { SourceEntry, SourceStore } from "./source-store.ts";
 
 /** What a person may say of a source; what is left out stays as it is. */
 export type SourceSettings = Partial<Omit<Source, "id" | "enabled">>;
@@ -20,6 +20,8 @@ export type SourcesAction =
       readonly kind: "add";
       readonly id: string;
       readonly settings: SourceSettings;
+      /** What is to be as if it had never been said. */
+      readonly unset: readonly (keyof SourceSettings)[];
       readonly writeKey?: string;
     }
   | { readonly kind: "list" }
@@ -29,17 +31,29 @@ export type SourcesAction =
   | { readonly kind: "enable"; readonly id: string };
 
 export type SourceChange =
-  | { readonly kind: "put"; readonly key: string; readonly value: string }
-  | { readonly kind: "delete"; readonly key: string };
+  | { readonly kind: "put"; readonly entries: readonly SourceEntry[] }
+  | { readonly kind: "delete"; readonly keys: readonly string[] };
 
-/** The writes that take KV from `before` to `after`: the record, its keys, and the keys it no longer has. */
+const recordEntry = (record: SourceRecord, writeKeys: readonly string[]): SourceEntry => ({
+  key: sourceRecordKvKey(record.id),
+  value: JSON.stringify({ ...record, writeKeys }),
+});
+
+/** The writes, in turn, that take KV from `before` to `after`. A key leaves the record once it is no longer valid. */
 export function planChanges(before: SourceRecord | null, after: SourceRecord): readonly SourceChange[] {
-  const source = JSON.stringify(SOURCE.parse(after));
-  const dropped = (before?.writeKeys ?? []).filter((key) => !after.writeKeys.includes(key));
+  const value = JSON.stringify(SOURCE.parse(after));
+  const { writeKeys } = after;
+  const dropped = (before?.writeKeys ?? []).filter((key) => !writeKeys.includes(key));
+  const keys = writeKeys.map((key): SourceEntry => ({ key: sourceKvKey(key), value }));
+  const put: SourceChange = {
+    kind: "put",
+    entries: [recordEntry(after, [...writeKeys, ...dropped]), ...keys],
+  };
+  if (dropped.length === 0) return [put];
   return [
-    { kind: "put", key: sourceRecordKvKey(after.id), value: JSON.stringify(after) },
-    ...after.writeKeys.map((key): SourceChange => ({ kind: "put", key: sourceKvKey(key), value: source })),
-    ...dropped.map((key): SourceChange => ({ kind: "delete", key: sourceKvKey(key) })),
+    put,
+    { kind: "delete", keys: dropped.map(sourceKvKey) },
+    { kind: "put", entries: [recordEntry(after, writeKeys)] },
   ];
 }
 
@@ -51,7 +65,14 @@ export function applyAction(
 ): SourceRecord {
   if (action.kind === "add") {
     const writeKeys = action.writeKey === undefined ? (before?.writeKeys ?? [newKey()]) : [action.writeKey];
-    const parsed = SOURCE_RECORD.safeParse({ ...before, ...action.settings, id: action.id, writeKeys });
+    const unset = Object.fromEntries(action.unset.map((name) => [name, undefined]));
+    const parsed = SOURCE_RECORD.safeParse({
+      ...before,
+      ...unset,
+      ...action.settings,
+      id: action.id,
+      writeKeys,
+    });
     if (parsed.success) return parsed.data;
     const faults = parsed.error.issues.map((issue) => `${issue.path.join(".")}: ${issue.message}`);
     throw new VarveError(
@@ -79,7 +100,8 @@ function parseRecord(id: string, text: string | null): SourceRecord | null {
     return SOURCE_RECORD.parse(JSON.parse(text));
   } catch (error) {
     const message = `The record of source ${id} cannot be read.`;
-    throw new VarveError("bad_source", message, "Write it again with `varve sources add`.", error);
+    const fix = `Mend or delete the entry ${sourceRecordKvKey(id)} of the KV namespace SOURCES (\`npx wrangler kv key\`).`;
+    throw new VarveError("bad_source", message, fix, error);
   }
 }
 
@@ -107,6 +129,27 @@ async function show(record: SourceRecord, json: boolean, output: Output): Promis
   await output.line(json ? JSON.stringify(record) : describe(record));
 }
 
+/** The id of the source that a key's entry holds; null where it holds none. */
+function parseOwner(text: string | null): string | null {
+  try {
+    return text === null ? null : SOURCE.parse(JSON.parse(text)).id;
+  } catch {
+    return null;
+  }
+}
+
+/** A key that is another source's would be taken from it. */
+async function checkFree(store: SourceStore, writeKey: string, id: string): Promise<void> {
+  const owner = parseOwner(await store.get(sourceKvKey(writeKey)));
+  if (owner === null || owner === id) return;
+  const message = `The key is already one of source ${owner}.`;
+  throw new VarveError(
+    "key_taken",
+    message,
+    "Take another key, or drop it there: `varve sources rotate --drop-old`.",
+  );
+}
+
 export async function sourcesCommand(
   store: SourceStore,
   action: SourcesAction,
@@ -114,18 +157,22 @@ export async function sourcesCommand(
   output: Output,
 ): Promise<void> {
   if (action.kind === "list") {
-    for (const key of await store.list(sourceRecordKvKey(""))) {
-      const record = parseRecord(key, await store.get(key));
+    const prefix = sourceRecordKvKey("");
+    for (const key of await store.list(prefix)) {
+      const record = parseRecord(key.slice(prefix.length), await store.get(key));
       if (record !== null) await show(record, json, output);
     }
     return;
   }
   const before = parseRecord(action.id, await store.get(sourceRecordKvKey(action.id)));
   const after = applyAction(before, action, newWriteKey);
+  if (action.kind === "add" && action.writeKey !== undefined)
+    await checkFree(store, action.writeKey, action.id);
   for (const change of planChanges(before, after)) {
-    if (change.kind === "put") await store.put(change.key, change.value);
-    else await store.remove(change.key);
+    if (change.kind === "put") await store.put(change.entries);
+    else await store.remove(change.keys);
   }
   await show(after, json, output);
-  output.note("The edge sees it within a minute.");
+  // A minute in KV's own cache, and one in an isolate's.
+  output.note("The edge sees it within two minutes.");
 }

@@ -48,7 +48,11 @@ const TITLES: Readonly<Record<Refused["status"], string>> = {
   503: "unavailable",
 };
 
-export function answerAccepted(request: Request, accepted: number, rejected: readonly Rejection[]): Response {
+export function answerAccepted(
+  request: Request,
+  accepted: number,
+  rejected: readonly Omit<Rejection, "event">[],
+): Response {
   if (rejected.length === 0) return answerJson(request, 200, { success: true });
   return answerJson(request, 200, {
     success: true,

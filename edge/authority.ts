@@ -93,7 +93,7 @@ export async function findSource(
   clock: Clock,
 ): Promise<Authorised | Refused> {
   if (writeKey === null) return noKey;
-  const lookup = await sources.find(bindings.SOURCES, writeKey, clock.nowMs());
+  const lookup = await sources.find(bindings.SOURCES, writeKey, clock);
   if (lookup.kind === "unknown") return unknownKey;
   if (lookup.kind === "unreadable") return unreadable;
   const { source, rulesOf } = lookup;

@@ -27,12 +27,14 @@ export type Breaker = {
   /** Whether to call now. In a half-open state only the first who asks may. */
   readonly allows: (nowMs: number) => boolean;
   readonly succeeded: () => void;
-  readonly failed: (nowMs: number) => void;
+  /** @param sinceMs when the call that failed began */
+  readonly failed: (nowMs: number, sinceMs: number) => void;
 };
 
 export function createBreaker(limits: BreakerLimits): Breaker {
   let failures = 0;
   let openings = 0;
+  let openedMs = Number.NEGATIVE_INFINITY;
   let openUntilMs: number | null = null;
   let probingUntilMs = 0;
 
@@ -49,10 +51,13 @@ export function createBreaker(limits: BreakerLimits): Breaker {
       openUntilMs = null;
       probingUntilMs = 0;
     },
-    failed(nowMs) {
+    failed(nowMs, sinceMs) {
+      // What began before it opened says no more than what opened it.
+      if (openUntilMs !== null && sinceMs < openedMs) return;
       failures += 1;
       probingUntilMs = 0;
       if (failures < limits.failuresMax) return;
+      openedMs = nowMs;
       openUntilMs = nowMs + Math.min(limits.openMaxMs, limits.openMs * 2 ** openings);
       openings += 1;
     },

@@ -13,8 +13,9 @@ import { parseConfig } from "./config.ts";
 import type { Bindings, Config } from "./config.ts";
 import { envelopeOf, ingest, ingestRest, refused, REQUEST_LIMITS } from "./ingest.ts";
 import type { AcceptedObject, Call, IngestContext, Ingested, Refused, Rejection } from "./ingest.ts";
-import { eventOf, eventPuts, rejectedPut } from "./items.ts";
+import { eventOf, eventPuts, rejectedPuts } from "./items.ts";
 import type { Stamp } from "./items.ts";
+import { log, reasonOf } from "./log.ts";
 import { createLoad, LOAD_LIMITS } from "./load.ts";
 import type { Lease, Load } from "./load.ts";
 import { mergeObjects, objectUpdates } from "./objects.ts";
@@ -26,11 +27,11 @@ import type { Route } from "./regions.ts";
 import { createBotTest, takesAsSent } from "./rules.ts";
 import type { Client } from "./rules.ts";
 import type { Source } from "./sources.ts";
-import { drainDelayS, unpackSpill } from "./spill.ts";
+import { drainDelayS, unpackSpill, workFor } from "./spill.ts";
 import { storeWork } from "./store.ts";
-import type { Site, StoreOutcome } from "./store.ts";
+import type { Refusal, Site, StoreOutcome } from "./store.ts";
 import { TABLE_LIMITS, writeTable } from "./table.ts";
-import type { TableWork, Unwritable } from "./table.ts";
+import type { TableWork } from "./table.ts";
 
 /** What an isolate keeps between requests. */
 type Isolate = {
@@ -101,9 +102,11 @@ function countOf(body: unknown): number {
 type Prepared = {
   readonly work: TableWork;
   readonly total: number;
-  readonly rejected: readonly Rejection[];
+  /** Without their events: what they were parsed to need not wait for the table. */
+  readonly rejected: readonly Rejected[];
   readonly objects: readonly AcceptedObject[];
 };
+type Rejected = Omit<Rejection, "event">;
 
 const eventsTable = (route: Route<Site>): string => (route.events[0] ?? route.objects).region.table;
 
@@ -111,7 +114,7 @@ async function workOf(ingested: Ingested, stamp: Stamp, route: Route<Site>): Pro
   const putOf = eventPuts(stamp);
   const puts = [...ingested.puts];
   for (const { event, body, index } of ingested.events) puts.push(putOf(event, body, index));
-  for (const rejection of ingested.rejected) puts.push(await rejectedPut(rejection, stamp));
+  puts.push(...(await rejectedPuts(ingested.rejected, stamp)));
   const updates = mergeObjects(ingested.objects).flatMap((object) =>
     objectUpdates(route.objects.region.table, stamp.source, object),
   );
@@ -119,7 +122,7 @@ async function workOf(ingested: Ingested, stamp: Stamp, route: Route<Site>): Pro
 }
 
 /** What the table refused for good, with what it was that was refused. */
-function rejectionsOf(prepared: Prepared, unwritable: readonly Unwritable[]): readonly Rejection[] {
+function rejectionsOf(prepared: Prepared, unwritable: readonly Refusal[]): readonly Rejection[] {
   const objects = new Map(prepared.objects.map((object) => [object.index, object] as const));
   const puts = new Map(prepared.work.batches.flatMap(putsOf).map((put) => [put.indexes[0], put] as const));
   return unwritable.map(({ index, message }) => {
@@ -141,14 +144,11 @@ function rejectionsOf(prepared: Prepared, unwritable: readonly Unwritable[]): re
 /** Whole seconds, spread out so that clients do not come back all at once. */
 const retryAfterS = (clock: Clock): number => 1 + Math.floor(clock.random() * 5);
 
-const log = (at: string, reason: string): void =>
-  console.error(JSON.stringify({ level: "error", at, reason }));
-
 function answerStored(
   request: Request,
   call: Call,
   prepared: Prepared,
-  refusals: readonly Rejection[],
+  refusals: readonly Rejected[],
   outcome: StoreOutcome,
   clock: Clock,
 ): Response {
@@ -176,7 +176,13 @@ function answerStored(
 }
 
 async function prepare(ingested: Ingested, stamp: Stamp, route: Route<Site>): Promise<Prepared> {
-  const { total, rejected, objects } = ingested;
+  const { total, objects } = ingested;
+  const rejected = ingested.rejected.map(({ index, messageId, code, message }) => ({
+    index,
+    messageId,
+    code,
+    message,
+  }));
   return { work: await workOf(ingested, stamp, route), total, rejected, objects };
 }
 
@@ -195,7 +201,7 @@ async function store(
     return answerStored(request, call, prepared, [], outcome, clock);
   }
   const refusals = rejectionsOf(prepared, outcome.unwritable);
-  const puts = await Promise.all(refusals.map((refusal) => rejectedPut(refusal, stamp)));
+  const puts = await rejectedPuts(refusals, stamp);
   const kept = { batches: batchesOf(eventsTable(route), puts), updates: [] };
   outcome = await storeWork(route, kept, queue, clock);
   return answerStored(request, call, prepared, refusals, outcome, clock);
@@ -282,10 +288,16 @@ async function handle(
   const body = await readBody(request);
   if (body.kind === "refused") return answerRefused(request, body);
   // Only now is it known what a compressed body holds.
-  if (!lease.hold(body.bytes.length)) return answerRefused(request, busy, retryAfterS(clock));
-  const opened = (call.kind === "batch" ? openBatch(body.bytes) : null) ?? parseBody(body);
+  if (!lease.hold(body.bytes.length, clock.nowMs())) return answerRefused(request, busy, retryAfterS(clock));
+  let opened = (call.kind === "batch" ? openBatch(body.bytes) : null) ?? parseBody(body);
   if (opened.kind === "refused") return answerRefused(request, opened);
-  const authorised = await authorise(request, opened.body, body.sent, bindings, clock);
+  let authorised = await authorise(request, opened.body, body.sent, bindings, clock);
+  // A list behind the batch is taken for the batch's end, and hides what stands between: such as the write key.
+  if (authorised.kind === "refused" && opened.kind === "open") {
+    opened = parseBody(body);
+    if (opened.kind === "refused") return answerRefused(request, opened);
+    authorised = await authorise(request, opened.body, body.sent, bindings, clock);
+  }
   if (authorised.kind === "refused") {
     return answerRefused(request, authorised, authorised.status === 503 ? retryAfterS(clock) : undefined);
   }
@@ -340,34 +352,32 @@ export async function handleCall(
   }
 }
 
-async function drainMessage(message: Message, isolate: Isolate, clock: Clock): Promise<void> {
-  const unpacked = unpackSpill(message.body);
-  const site = isolate.sites.find(({ region }) => region.name === unpacked?.region);
-  if (unpacked === null || site === undefined) {
-    log("queue", unpacked === null ? "a message is none of ours" : `no region ${unpacked.region}`);
-    message.retry({ delaySeconds: drainDelayS(message.attempts) });
-    return;
-  }
-  const table = {
-    dynamo: site.dynamo,
-    name: site.region.table,
-    clock,
-    limits: TABLE_LIMITS,
-    budget: { left: 1_000 },
-  };
-  const { puts, updates } = unpacked;
-  const outcome = await writeTable(table, { batches: batchesOf(table.name, puts), updates });
-  const refusedCount = outcome.unwritable.length;
-  if (outcome.failure === null && refusedCount === 0) {
-    message.ack();
-    return;
-  }
-  log("queue", outcome.failure?.reason ?? `the table refused ${refusedCount} for good`);
-  message.retry({ delaySeconds: drainDelayS(message.attempts) });
+/** Why the message could not be drained; null when it could. */
+async function faultOfDraining(body: unknown, bindings: Bindings, clock: Clock): Promise<string | null> {
+  const isolate = isolateOf(bindings);
+  const unpacked = unpackSpill(body);
+  if (unpacked === null) return "a message is none of ours";
+  const site = isolate.sites.find(({ region }) => region.name === unpacked.region);
+  if (site === undefined) return `no region ${unpacked.region}`;
+  const name = site.region.table;
+  const table = { dynamo: site.dynamo, name, clock, limits: TABLE_LIMITS, budget: { left: 1_000 } };
+  const outcome = await writeTable(table, workFor(name, unpacked));
+  if (outcome.failure !== null) return outcome.failure.reason;
+  const [refusal] = outcome.unwritable;
+  if (refusal === undefined) return null;
+  return `the table refused ${outcome.unwritable.length} for good: ${refusal.message}`;
 }
 
 /** Drains the spill queue. What never drains ends in the dead-letter queue, which loses nothing either. */
 export async function drainQueue(batch: MessageBatch, bindings: Bindings, clock: Clock): Promise<void> {
-  const isolate = isolateOf(bindings);
-  for (const message of batch.messages) await drainMessage(message, isolate, clock);
+  for (const message of batch.messages) {
+    // What throws is not to keep the messages behind it, nor to take the delays from them all.
+    const fault = await faultOfDraining(message.body, bindings, clock).catch(reasonOf);
+    if (fault === null) {
+      message.ack();
+      continue;
+    }
+    log("queue", fault);
+    message.retry({ delaySeconds: drainDelayS(message.attempts) });
+  }
 }

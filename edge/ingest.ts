@@ -5,7 +5,7 @@
  * - Of two events with one messageId in a request the first stands.
  */
 import * as z from "zod";
-import { EVENT_LIMITS, normaliseEvent } from "../shared/event.ts";
+import { boundedText, EVENT_LIMITS, normaliseEvent } from "../shared/event.ts";
 import type { Envelope, EventType, NormalEvent, Reason, Receipt } from "../shared/event.ts";
 import {
   cleanJson,
@@ -267,7 +267,7 @@ const OBJECT_ID = "id must be a string of 1-100 characters";
 const OBJECT_PROPERTIES = "properties must be a JSON object";
 
 export const SET_OBJECT = z.object({
-  id: z.union([z.string().min(1).max(100), z.number()], { error: OBJECT_ID }),
+  id: z.union([boundedText(1, 100), z.number()], { error: OBJECT_ID }),
   properties: z
     .unknown()
     .refine((value) => value === undefined || isJsonObject(value), { error: OBJECT_PROPERTIES })
@@ -275,10 +275,7 @@ export const SET_OBJECT = z.object({
     .optional(),
 });
 
-export const SET_COLLECTION = z
-  .string()
-  .max(100)
-  .regex(/^[a-z](?:[a-z_]*[a-z])?$/);
+export const SET_COLLECTION = boundedText(1, 100).regex(/^[a-z](?:[a-z_]*[a-z])?$/);
 
 function ingestSet(body: unknown, context: IngestContext): Ingested | Refused {
   const call = isJsonObject(body) ? body : {};

@@ -61,10 +61,19 @@ async function digestHex(text: string): Promise<string> {
   return Array.from(digest.subarray(0, 16), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
-/** Named by its content, so that a client's retry of a rejected event is kept once. */
-export async function rejectedPut(rejection: Rejection, stamp: Stamp): Promise<Puts> {
-  const { code, message, event } = rejection;
-  const body = JSON.stringify({ reason: { code, message }, event: keptEvent(event) });
+const rejectedBody = ({ code, message, event }: Rejection): string =>
+  JSON.stringify({ reason: { code, message }, event: keptEvent(event) });
+
+/**
+ * Each named by its content: what a client sends again, or a request holds twice, is kept once. (BatchWriteItem
+ * refuses a key that it is given twice.)
+ */
+export async function rejectedPuts(rejections: readonly Rejection[], stamp: Stamp): Promise<readonly Puts[]> {
+  const bodies = new Set(rejections.map(rejectedBody));
+  return Promise.all(Array.from(bodies, (body) => rejectedPut(body, stamp)));
+}
+
+async function rejectedPut(body: string, stamp: Stamp): Promise<Puts> {
   const id = await digestHex(body);
   const item = `"pk":{"S":${quote(rejectedPk(stamp.source, id))}},"kind":{"S":"rejected"},"source":{"S":"${stamp.source}"},"collection":{"S":"rejected"},"received_at":{"N":"${stamp.receivedAtMs}"},"expires_at":{"N":"${stamp.expiresAtS}"},"body":{"S":${quote(body)}}`;
   return { bytes: encoder.encode(`{"PutRequest":{"Item":{${item}}}}`), indexes: [null] };

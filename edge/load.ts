@@ -9,7 +9,7 @@ export type LoadLimits = {
   readonly requestsMax: number;
   /** An isolate has 128 MB, and a body is in it as bytes, text, values and items. */
   readonly bytesMax: number;
-  /** Longer than any request lives. */
+  /** Longer than any request takes to receive, and again to store. */
   readonly leaseMs: number;
 };
 
@@ -20,8 +20,8 @@ export const LOAD_LIMITS: LoadLimits = {
 };
 
 export type Lease = {
-  /** Counts `bytes` for the request, if that is more than it counted for; false when it is too much. */
-  readonly hold: (bytes: number) => boolean;
+  /** Counts `bytes` for the request, if that is more than it counted for, and begins anew; false when it is too much. */
+  readonly hold: (bytes: number, nowMs: number) => boolean;
   readonly release: () => void;
 };
 
@@ -30,7 +30,7 @@ export type Load = {
   readonly take: (bytes: number, nowMs: number) => Lease | null;
 };
 
-type Entry = { bytes: number; readonly untilMs: number };
+type Entry = { bytes: number; untilMs: number };
 
 export function createLoad(limits: LoadLimits): Load {
   const entries = new Set<Entry>();
@@ -39,7 +39,11 @@ export function createLoad(limits: LoadLimits): Load {
   function drop(entry: Entry): void {
     if (entries.delete(entry)) bytesHeld -= entry.bytes;
   }
-  /** Leases end in the order in which they were taken. */
+  function add(entry: Entry): void {
+    entries.add(entry);
+    bytesHeld += entry.bytes;
+  }
+  /** Leases end in the order in which they were added. */
   function dropEnded(nowMs: number): void {
     for (const entry of entries) {
       if (entry.untilMs > nowMs) return;
@@ -51,13 +55,14 @@ export function createLoad(limits: LoadLimits): Load {
       dropEnded(nowMs);
       if (entries.size >= limits.requestsMax || bytesHeld + bytes > limits.bytesMax) return null;
       const entry: Entry = { bytes, untilMs: nowMs + limits.leaseMs };
-      entries.add(entry);
-      bytesHeld += bytes;
+      add(entry);
       return {
-        hold(atLeast) {
-          const more = Math.max(0, atLeast - entry.bytes);
-          entry.bytes += more;
-          bytesHeld += more;
+        hold(atLeast, heldAtMs) {
+          // It may have ended: a client may take as long as it likes to send.
+          drop(entry);
+          entry.bytes = Math.max(atLeast, entry.bytes);
+          entry.untilMs = heldAtMs + limits.leaseMs;
+          add(entry);
           return bytesHeld <= limits.bytesMax;
         },
         release: () => drop(entry),

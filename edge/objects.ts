@@ -48,7 +48,8 @@ function mergeTwo(standing: ObjectWrite, next: ObjectWrite): ObjectWrite {
 export type ObjectUpdate = {
   readonly set: string;
   readonly fill: string;
-  readonly indexes: readonly number[];
+  /** Where its writes stood in the request; null where no client waits for it. */
+  readonly indexes: readonly (number | null)[];
 };
 
 /** The UpdateItem bodies of one write; more than one when it has very many properties. */

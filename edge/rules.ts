@@ -4,8 +4,9 @@
  */
 import { Validator } from "@cfworker/json-schema";
 import type { Schema } from "@cfworker/json-schema";
+import { EVENT_LIMITS } from "../shared/event.ts";
 import type { NormalEvent, Reason } from "../shared/event.ts";
-import { isJsonObject } from "../shared/json.ts";
+import { isDeeperThan, isJsonObject, withDoubles } from "../shared/json.ts";
 import type { JsonObject } from "../shared/json.ts";
 import type { Source, TrackingPlan } from "./sources.ts";
 
@@ -46,6 +47,7 @@ function applyIp(record: JsonObject, policy: Source["ip"], client: Client): void
 type Plan = (event: NormalEvent) => readonly string[];
 
 const VIOLATIONS_MAX = 10;
+const NONE: readonly string[] = [];
 
 function compilePlan(plan: TrackingPlan): Plan {
   const validators = new Map(
@@ -63,15 +65,25 @@ function compilePlan(plan: TrackingPlan): Plan {
     }
     const { record, type } = event;
     const subject = record[type === "identify" || type === "group" ? "traits" : "properties"] ?? {};
-    const { valid, errors } = validator.validate(subject);
-    if (valid) return [];
-    return errors
-      .slice(-VIOLATIONS_MAX)
-      .map(({ instanceLocation, error }) => `${instanceLocation}: ${error}`);
+    // Deeper is refused in any case, and would be too deep for a schema that refers to itself.
+    if (isDeeperThan(subject, EVENT_LIMITS.depthMax)) return NONE;
+    return violationsOf(validator, withDoubles(subject));
   };
 }
 
-const NONE: readonly string[] = [];
+function violationsOf(validator: Validator, subject: unknown): readonly string[] {
+  try {
+    const { valid, errors } = validator.validate(subject);
+    if (valid) return NONE;
+    return errors
+      .slice(-VIOLATIONS_MAX)
+      .map(({ instanceLocation, error }) => `${instanceLocation}: ${error}`);
+  } catch (error) {
+    // A pattern that is no regular expression, a reference to nowhere: seen when it is first used.
+    return [`its schema cannot be applied: ${error instanceof Error ? error.message : String(error)}`];
+  }
+}
+
 const BOT_FLAG: readonly string[] = ["bot"];
 const PLAN_FLAG = "plan_violation";
 const ACCEPTED: Verdict = { kind: "accepted", flags: NONE, violations: NONE };

@@ -4,7 +4,10 @@
  * remembers what it read, an unknown key for a shorter while, so that a new key works soon.
  */
 import * as z from "zod";
+import { within } from "../shared/clock.ts";
+import type { Clock } from "../shared/clock.ts";
 import { SOURCE_ID } from "../shared/item.ts";
+import { isLargerThan } from "../shared/json.ts";
 import { compileSource } from "./rules.ts";
 import type { CompiledSource } from "./rules.ts";
 
@@ -52,25 +55,27 @@ export type SourceLookup =
   | { readonly kind: "unreadable" };
 
 export type SourceCache = {
-  readonly find: (kv: KVNamespace, writeKey: string, nowMs: number) => Promise<SourceLookup>;
+  readonly find: (kv: KVNamespace, writeKey: string, clock: Clock) => Promise<SourceLookup>;
 };
 
 const KNOWN_MS = 60_000;
 const UNKNOWN_MS = 5_000;
+const READ_MS = 5_000;
 const ENTRIES_MAX = 2_000;
-/** KV keys are at most 512 bytes; a write key is some 32 characters. */
-const WRITE_KEY_MAX = 200;
+/** KV refuses keys of more than 512 bytes; a write key is some 40. */
+const WRITE_KEY_BYTES_MAX = 200;
 
 export function createSourceCache(): SourceCache {
   const entries = new Map<string, { readonly lookup: SourceLookup; readonly untilMs: number }>();
 
-  async function find(kv: KVNamespace, writeKey: string, nowMs: number): Promise<SourceLookup> {
-    if (writeKey.length > WRITE_KEY_MAX) return { kind: "unknown" };
+  async function find(kv: KVNamespace, writeKey: string, clock: Clock): Promise<SourceLookup> {
+    if (isLargerThan(writeKey, WRITE_KEY_BYTES_MAX)) return { kind: "unknown" };
+    const nowMs = clock.nowMs();
     const remembered = entries.get(writeKey);
     if (remembered !== undefined && remembered.untilMs > nowMs) return remembered.lookup;
     let lookup: SourceLookup;
     try {
-      lookup = parseSource(await kv.get(sourceKvKey(writeKey), "text"));
+      lookup = parseSource(await within(kv.get(sourceKvKey(writeKey), "text"), READ_MS, clock));
     } catch (error) {
       // While KV is out, what it said last is better than nothing.
       if (remembered === undefined) throw error;

@@ -6,7 +6,9 @@
  * - Draining twice changes nothing: items are put whole, objects updated on their condition.
  */
 import * as z from "zod";
-import { putsOf } from "./batch.ts";
+import { within } from "../shared/clock.ts";
+import type { Clock } from "../shared/clock.ts";
+import { batchesOf, putsOf } from "./batch.ts";
 import type { Puts } from "./items.ts";
 import type { ObjectUpdate } from "./objects.ts";
 import type { TableWork } from "./table.ts";
@@ -60,16 +62,23 @@ function groups<T extends { readonly bytes: number }>(
   return result;
 }
 
+const updatePiece = ({ set, fill }: ObjectUpdate): Piece => ({
+  update: { set, fill },
+  bytes: bytesOf(JSON.stringify({ set, fill })) + 1,
+});
+
+/** Whether a message could hold it. Text grows to three times its length at most: in UTF-8, or by its escapes. */
+export const canSpill = (update: ObjectUpdate): boolean =>
+  (update.set.length + update.fill.length) * 3 < MESSAGE_BYTES_MAX / 2 ||
+  updatePiece(update).bytes <= MESSAGE_BYTES_MAX;
+
 export function packSpill(region: string, work: TableWork): Packed {
   const pieces: Piece[] = [
     ...work.batches
       .flatMap(putsOf)
       .map(({ bytes }) => decoder.decode(bytes))
       .map((put) => ({ put, bytes: bytesOf(JSON.stringify(put)) + 1 })),
-    ...work.updates.map(({ set, fill }) => ({
-      update: { set, fill },
-      bytes: bytesOf(JSON.stringify({ set, fill })) + 1,
-    })),
+    ...work.updates.map(updatePiece),
   ];
   if (pieces.some(({ bytes }) => bytes > MESSAGE_BYTES_MAX)) return { kind: "too_large" };
   const messages: Message[] = groups(pieces, MESSAGE_BYTES_MAX, Number.POSITIVE_INFINITY).map((group) => {
@@ -86,14 +95,22 @@ export type SpillQueue = {
   readonly sendBatch: (messages: Iterable<{ body: string; contentType: "text" }>) => Promise<unknown>;
 };
 
+const SEND_MS = 5_000;
+
 /** True once all of it is in the queue. */
-export async function spill(queue: SpillQueue | null, region: string, work: TableWork): Promise<boolean> {
+export async function spill(
+  queue: SpillQueue | null,
+  region: string,
+  work: TableWork,
+  clock: Clock,
+): Promise<boolean> {
   if (queue === null) return false;
   const packed = packSpill(region, work);
   if (packed.kind === "too_large") return false;
   try {
     for (const call of packed.calls) {
-      await queue.sendBatch(call.map((body) => ({ body, contentType: "text" })));
+      const messages = call.map((body) => ({ body, contentType: "text" }) as const);
+      await within(queue.sendBatch(messages), SEND_MS, clock);
     }
     return true;
   } catch {
@@ -115,11 +132,26 @@ export function unpackSpill(body: unknown): Unpacked | null {
     return {
       region,
       puts: puts.map((put) => ({ bytes: encoder.encode(put), indexes: [null] })),
-      updates: updates.map(({ set, fill }) => ({ set, fill, indexes: [] })),
+      updates: updates.map(({ set, fill }) => ({ set, fill, indexes: [null] })),
     };
   } catch {
     return null;
   }
+}
+
+const forTable = (table: string, update: string): string =>
+  JSON.stringify({ ...(JSON.parse(update) as object), TableName: table });
+
+/** What the message holds, for the table that its region has by now: it may have had another name. */
+export function workFor(table: string, { puts, updates }: Unpacked): TableWork {
+  return {
+    batches: batchesOf(table, puts),
+    updates: updates.map(({ set, fill, indexes }) => ({
+      set: forTable(table, set),
+      fill: forTable(table, fill),
+      indexes,
+    })),
+  };
 }
 
 const DELAY_MAX_S = 600;

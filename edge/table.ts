@@ -4,6 +4,8 @@
  */
 import type { DynamoAnswer, DynamoClient, DynamoSession } from "../shared/aws/dynamodb.ts";
 import type { Clock } from "../shared/clock.ts";
+import { isJsonObject } from "../shared/json.ts";
+import type { JsonObject } from "../shared/json.ts";
 import { bodyFor, batchesOf, putsOf } from "./batch.ts";
 import type { Batch } from "./batch.ts";
 import type { ObjectUpdate } from "./objects.ts";
@@ -12,11 +14,12 @@ export type TableLimits = {
   /** The platform gives a request 6 connections. */
   readonly callsAtOnce: number;
   readonly attemptsMax: number;
-  /** All writes of a request to this table together. */
+  /** From the first call of a request to this table on; a call begun by then may still take its own time. */
   readonly totalMs: number;
 };
 
-export const TABLE_LIMITS: TableLimits = { callsAtOnce: 6, attemptsMax: 5, totalMs: 8_000 };
+/** SDKs give a request up after some 10 s: three calls without an answer stay below that. */
+export const TABLE_LIMITS: TableLimits = { callsAtOnce: 6, attemptsMax: 5, totalMs: 7_500 };
 
 const BACKOFF_FIRST_MS = 50;
 const BACKOFF_MAX_MS = 1_000;
@@ -29,20 +32,22 @@ export type TableWork = {
 /** How many calls the request may still make: the platform counts its subrequests. */
 export type CallBudget = { left: number };
 
-export type Unwritable = { readonly index: number; readonly message: string };
+/** Where it stood in the request; null for what no client waits for, so that nobody can be told. */
+export type Unwritable = { readonly index: number | null; readonly message: string };
 export type TableOutcome = {
   /** What the table refused for good. */
   readonly unwritable: readonly Unwritable[];
   /** What is not durable. Nothing, when all went well. */
   readonly left: TableWork;
-  /** Why something is left. */
-  readonly failure: { readonly reason: string; readonly throttled: boolean } | null;
+  readonly failure: Failure | null;
 };
+/** Why something is left. The request's own limit is no fault of the table's. */
+export type Failure = { readonly reason: string; readonly cause: "down" | "throttled" | "calls" };
 
 type Written =
   | { readonly kind: "written" }
-  | { readonly kind: "refused"; readonly indexes: readonly number[]; readonly message: string }
-  | { readonly kind: "unavailable"; readonly reason: string; readonly throttled: boolean };
+  | { readonly kind: "refused"; readonly indexes: readonly (number | null)[]; readonly message: string }
+  | ({ readonly kind: "unavailable" } & Failure);
 
 export type Table = {
   readonly dynamo: DynamoClient;
@@ -94,7 +99,7 @@ async function runTasks(tasks: readonly Task[], atOnce: number): Promise<TableOu
   function note(task: Task, written: readonly Written[]): void {
     const down = written.find((result) => result.kind === "unavailable");
     if (down !== undefined) {
-      failure ??= { reason: down.reason, throttled: down.throttled };
+      failure ??= { reason: down.reason, cause: down.cause };
       return;
     }
     undone.delete(task);
@@ -119,15 +124,21 @@ async function runTasks(tasks: readonly Task[], atOnce: number): Promise<TableOu
 }
 
 const encoder = new TextEncoder();
-const OVER_BUDGET: DynamoAnswer = { kind: "unavailable", message: "the request's calls are used up" };
+export const OVER_BUDGET = { kind: "unavailable", message: "the request's calls are used up" } as const;
 
-/** Calls until an answer is final: `remainder` says what of the call is still to do, or null. */
+/** What a 200 says: that all is done; what of the call is still to do, as its next body; or nothing to go by. */
+type Reading = { readonly kind: "done" | "unreadable" } | { readonly kind: "left"; readonly body: string };
+
+/** What stands between may answer too, such as a proxy with a page of its own. */
+const UNREADABLE = { kind: "unavailable", message: "the answer is not DynamoDB's" } as const;
+
+/** Calls until an answer is final. */
 async function callWithRetry(
   table: OpenTable,
   target: string,
   firstBody: Uint8Array,
   deadlineMs: number,
-  remainder: (text: string) => string | null,
+  read: (text: string) => Reading,
 ): Promise<DynamoAnswer> {
   let body = firstBody;
   for (let attempt = 1; ; attempt++) {
@@ -136,10 +147,12 @@ async function callWithRetry(
     let answer = await table.call(target, body);
     if (answer.kind === "refused") return answer;
     if (answer.kind === "ok") {
-      const left = remainder(answer.text);
-      if (left === null) return answer;
-      body = encoder.encode(left);
-      answer = { kind: "throttled", errorType: "UnprocessedItems", message: "items were left unprocessed" };
+      const reading = read(answer.text);
+      if (reading.kind === "done") return answer;
+      if (reading.kind === "left") {
+        body = encoder.encode(reading.body);
+        answer = { kind: "throttled", errorType: "UnprocessedItems", message: "items were left unprocessed" };
+      } else answer = UNREADABLE;
     }
     const ceilingMs = Math.min(BACKOFF_MAX_MS, BACKOFF_FIRST_MS * 2 ** attempt);
     const delayMs = ceilingMs * (0.5 + table.clock.random() / 2);
@@ -152,29 +165,48 @@ async function callWithRetry(
 /** Only these say that the item itself is at fault; the rest (no such table, no right) is ours to mend. */
 const ITEM_FAULTS = new Set(["ValidationException", "ItemCollectionSizeLimitExceededException"]);
 
-function failureOf(answer: Exclude<DynamoAnswer, { kind: "ok" }>, indexes: readonly number[]): Written {
+function failureOf(
+  answer: Exclude<DynamoAnswer, { kind: "ok" }>,
+  indexes: readonly (number | null)[],
+): Written {
   if (answer.kind === "refused" && ITEM_FAULTS.has(answer.errorType)) {
     return { kind: "refused", indexes, message: answer.message };
   }
   const reason = answer.kind === "unavailable" ? answer.message : `${answer.errorType}: ${answer.message}`;
-  return { kind: "unavailable", reason, throttled: answer.kind === "throttled" };
+  const cause = answer === OVER_BUDGET ? "calls" : answer.kind === "throttled" ? "throttled" : "down";
+  return { kind: "unavailable", reason, cause };
 }
 
-const NOTHING_LEFT = '"UnprocessedItems":{}';
+const DONE: Reading = { kind: "done" };
+const NOTHING_TO_GO_BY: Reading = { kind: "unreadable" };
+const NOTHING_LEFT = '{"UnprocessedItems":{}}';
 
-function unprocessed(text: string): string | null {
-  if (text.includes(NOTHING_LEFT)) return null;
-  const { UnprocessedItems: left } = JSON.parse(text) as { UnprocessedItems?: object };
-  if (left === undefined || Object.keys(left).length === 0) return null;
-  return `{"RequestItems":${JSON.stringify(left)}}`;
+function objectOf(text: string): JsonObject | null {
+  try {
+    const value: unknown = JSON.parse(text);
+    return isJsonObject(value) ? value : null;
+  } catch {
+    // The error's own message would quote the text.
+    return null;
+  }
 }
+
+function readUnprocessed(text: string): Reading {
+  if (text === NOTHING_LEFT) return DONE;
+  const left = objectOf(text)?.["UnprocessedItems"];
+  if (!isJsonObject(left)) return NOTHING_TO_GO_BY;
+  if (Object.keys(left).length === 0) return DONE;
+  return { kind: "left", body: `{"RequestItems":${JSON.stringify(left)}}` };
+}
+
+const readUpdated = (text: string): Reading =>
+  text === "{}" || objectOf(text) !== null ? DONE : NOTHING_TO_GO_BY;
 
 async function writeBatch(table: OpenTable, batch: Batch, deadlineMs: number): Promise<readonly Written[]> {
   const target = "DynamoDB_20120810.BatchWriteItem";
-  const answer = await callWithRetry(table, target, bodyFor(table.name, batch), deadlineMs, unprocessed);
+  const answer = await callWithRetry(table, target, bodyFor(table.name, batch), deadlineMs, readUnprocessed);
   if (answer.kind === "ok") return [WRITTEN];
-  const indexes = batch.indexes.filter((index) => index !== null);
-  const failure = failureOf(answer, indexes);
+  const failure = failureOf(answer, batch.indexes);
   if (failure.kind !== "refused" || batch.indexes.length === 1) return [failure];
   // One item fails the call for all: find out which, one by one.
   const results: Written[] = [];
@@ -185,13 +217,11 @@ async function writeBatch(table: OpenTable, batch: Batch, deadlineMs: number): P
   return results;
 }
 
-const whole = (): null => null;
-
 async function writeObject(table: OpenTable, update: ObjectUpdate, deadlineMs: number): Promise<Written> {
   const target = "DynamoDB_20120810.UpdateItem";
-  let answer = await callWithRetry(table, target, encoder.encode(update.set), deadlineMs, whole);
+  let answer = await callWithRetry(table, target, encoder.encode(update.set), deadlineMs, readUpdated);
   if (answer.kind === "refused" && answer.errorType === "ConditionalCheckFailedException") {
-    answer = await callWithRetry(table, target, encoder.encode(update.fill), deadlineMs, whole);
+    answer = await callWithRetry(table, target, encoder.encode(update.fill), deadlineMs, readUpdated);
   }
   return answer.kind === "ok" ? WRITTEN : failureOf(answer, update.indexes);
 }

@@ -2,7 +2,7 @@
 import { Hono } from "hono";
 import { systemClock } from "../shared/clock.ts";
 import type { Clock } from "../shared/clock.ts";
-import { describeError, VarveError } from "../shared/errors.ts";
+import { VarveError } from "../shared/errors.ts";
 import { EVENT_TYPES } from "../shared/event.ts";
 import { answerJson, answerPreflight, answerRefused } from "./answer.ts";
 import { findSource } from "./authority.ts";
@@ -12,6 +12,7 @@ import { writeKeyOf } from "./credentials.ts";
 import { checkBindings, drainQueue, handleCall } from "./gateway.ts";
 import { refused } from "./ingest.ts";
 import type { Call, Refused } from "./ingest.ts";
+import { log, reasonOf } from "./log.ts";
 import { openApi } from "./openapi.ts";
 import { rudderSourceConfig, segmentSettings } from "./settings.ts";
 
@@ -104,7 +105,7 @@ function createApp(clock: Clock): App {
     return answerRefused(c.req.raw, unknownPath);
   });
   app.onError((error, c) => {
-    console.error(JSON.stringify({ level: "error", at: "worker", reason: describeError(error) }));
+    log("worker", reasonOf(error));
     if (error instanceof VarveError) {
       const fault = refused(503, error.code, error.message, error.fix);
       return answerRefused(c.req.raw, fault, 30);

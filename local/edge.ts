@@ -86,7 +86,7 @@ await runMiniflare(
     const stored = await sources.get(sourceRecordKvKey(LOCAL_SOURCE), "text");
     const before = stored === null ? null : SOURCE_RECORD.parse(JSON.parse(stored));
     for (const change of planChanges(before, localSource(before, settings.writeKey))) {
-      if (change.kind === "put") await sources.put(change.key, change.value);
+      for (const { key, value } of change.kind === "put" ? change.entries : []) await sources.put(key, value);
     }
   },
 );

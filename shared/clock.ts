@@ -30,3 +30,16 @@ export const systemClock: Clock = {
   uuid: () => crypto.randomUUID(),
   random: () => Math.random(),
 };
+
+/** The promise's value; rejects when it takes longer than `ms`. What it stands for is not called off. */
+export async function within<T>(promise: Promise<T>, ms: number, clock: Clock): Promise<T> {
+  const settled = new AbortController();
+  const late = clock.sleep(ms, settled.signal).then((): never => {
+    throw new Error(`no answer within ${ms} ms`);
+  });
+  try {
+    return await Promise.race([promise, late]);
+  } finally {
+    settled.abort();
+  }
+}

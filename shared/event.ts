@@ -44,9 +44,19 @@ function isOpaqueObject(value: unknown): boolean {
   );
 }
 
+/**
+ * A string of so many characters. Zod's own `min` and `max` look at the `length` of whatever has one, and where that is a
+ * raw number, comparing it throws.
+ */
+export const boundedText = (min: number, max: number | null, error?: string) =>
+  z
+    .string(error === undefined ? undefined : { error })
+    .refine((text) => text.length >= min && (max === null || text.length <= max), error)
+    .meta({ ...(min > 0 && { minLength: min }), ...(max !== null && { maxLength: max }) });
+
 const id = (name: string, max: number) =>
   z
-    .union([z.string().max(max), z.number()], {
+    .union([boundedText(0, max), z.number()], {
       error: `${name} must be a string of at most ${max} characters: send it as it is, it is never cut`,
     })
     .nullish();
@@ -60,9 +70,7 @@ const object = (name: string) =>
 const time = z.unknown().meta({ description: "ISO 8601; seconds or milliseconds since 1970 are read too" });
 const text = (name: string) => z.string({ error: `${name} must be a string` }).nullish();
 const required = (name: string, call: string) =>
-  z.string({ error: `${name} must be a string: name what ${call}` }).min(1, {
-    error: `${name} must not be empty: name what ${call}`,
-  });
+  boundedText(1, null, `${name} must be a string that is not empty: name what ${call}`);
 
 const COMMON = {
   messageId: id("messageId", EVENT_LIMITS.messageIdMax),
@@ -93,7 +101,7 @@ export const EVENT_SCHEMAS = {
   }),
   group: z.object({
     ...COMMON,
-    groupId: z.union([z.string().min(1).max(EVENT_LIMITS.idMax), z.number()], {
+    groupId: z.union([boundedText(1, EVENT_LIMITS.idMax), z.number()], {
       error: `groupId must be a string of 1-${EVENT_LIMITS.idMax} characters: name the group`,
     }),
     traits: object("traits"),

@@ -14,7 +14,7 @@ const json = JSON as typeof JSON & {
   isRawJSON(value: unknown): value is RawJson;
 };
 
-const NUMBER_AT_RISK = /[:,[\s](-?\d[\d.]{15,}(?:[eE][+-]?\d+)?|-?\d[\d.]*[eE][+-]?\d{3,})/g;
+const NUMBER_AT_RISK = /(?:^|[:,[\s])(-?\d[\d.]{15,}(?:[eE][+-]?\d+)?|-?\d[\d.]*[eE][+-]?\d{3,})/g;
 
 export function isRawNumber(value: unknown): value is RawJson {
   return typeof value === "object" && json.isRawJSON(value);
@@ -53,8 +53,10 @@ function hasInexactNumber(text: string): boolean {
 }
 
 function exactNumber(_name: string, value: unknown, context: { readonly source?: string }): unknown {
-  if (typeof value !== "number" || context.source === undefined) return value;
-  return String(value) === context.source ? value : json.rawJSON(context.source);
+  const { source } = context;
+  // Judged alone, so that a number (it may be an id) comes to the same in any company.
+  if (typeof value !== "number" || source === undefined || !hasInexactNumber(source)) return value;
+  return json.rawJSON(source);
 }
 
 /** JSON.parse that keeps exact numbers. Throws SyntaxError, or RangeError when it is too deep to revive. */
@@ -121,6 +123,22 @@ export function cleanJson(value: unknown): void {
     if (Array.isArray(next)) cleanArray(next, pending);
     else cleanObject(next as JsonObject, pending);
   }
+}
+
+function holdsRawNumber(value: unknown): boolean {
+  const pending: unknown[] = [value];
+  while (pending.length > 0) {
+    const next = pending.pop();
+    if (typeof next !== "object" || next === null) continue;
+    if (json.isRawJSON(next)) return true;
+    for (const child of Object.values(next)) pending.push(child);
+  }
+  return false;
+}
+
+/** The value with each number as the double next to it, for who knows no others. Its caller bounds its depth. */
+export function withDoubles(value: unknown): unknown {
+  return holdsRawNumber(value) ? (JSON.parse(JSON.stringify(value)) as unknown) : value;
 }
 
 /** True when `value` nests deeper than `depthMax` objects and arrays. */

@@ -2,6 +2,8 @@
  * Times as SDKs write them: ISO 8601 with 0-9 digits of a second, any offset, `T` or a space; or a number
  * of seconds or milliseconds. A time without a zone is UTC.
  */
+import { isRawNumber } from "./json.ts";
+
 const CANONICAL = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/;
 
 const ISO =
@@ -45,9 +47,10 @@ function canonicalMs(text: string): number | null {
 
 /** Milliseconds since the epoch, UTC; null when `value` is no time. */
 export function parseTimeMs(value: unknown): number | null {
-  if (typeof value === "number") {
-    if (!Number.isFinite(value) || value <= 0) return null;
-    return Math.trunc(value < SECONDS_MAX ? value * 1000 : value);
+  if (typeof value === "number" || isRawNumber(value)) {
+    const number = typeof value === "number" ? value : Number(value.rawJSON);
+    if (!Number.isFinite(number) || number <= 0) return null;
+    return Math.trunc(number < SECONDS_MAX ? number * 1000 : number);
   }
   if (typeof value !== "string") return null;
   const canonical = canonicalMs(value);

@@ -20,6 +20,7 @@ export const sources: Command = {
     signed: { type: "boolean", help: "add: requests must be signed with the secret HMAC_<ID>" },
     ip: { type: "string", value: "HOW", help: "add: the client's address: keep, fill, remove" },
     plan: { type: "string", value: "FILE", help: "add: a tracking plan, JSON" },
+    unset: { type: "string", value: "A,B", help: "add: which of the above are to be as if never said" },
     "drop-old": { type: "boolean", help: "rotate: the keys before stop being valid" },
     env: {
       type: "string",
@@ -32,6 +33,7 @@ export const sources: Command = {
   examples: [
     "varve sources list",
     "varve sources add shop --name 'Web shop' --origins https://shop.example --rate 500",
+    "varve sources add shop --unset rate,pinned",
     "varve sources rotate shop --env production",
   ],
   run: async ({ options, words, output }) => {
@@ -59,11 +61,50 @@ async function actionOf([kind, id, ...more]: readonly string[], options: Options
     throw new Misuse("sources takes list, or add, rotate, disable or enable and an id");
   if (kind === "add") {
     const writeKey = options.text("write-key");
-    return { kind, id, settings: await settingsOf(options), ...(writeKey === undefined ? {} : { writeKey }) };
+    if (writeKey !== undefined && !WRITE_KEY.test(writeKey)) {
+      throw new Misuse("--write-key takes 1-200 characters of ASCII, without spaces and colons");
+    }
+    const settings = await settingsOf(options);
+    return { kind, id, settings, unset: unsetOf(options), ...(writeKey === undefined ? {} : { writeKey }) };
   }
   if (kind === "rotate") return { kind, id, dropOld: options.flag("drop-old") };
   if (kind === "disable" || kind === "enable") return { kind, id };
   throw new Misuse(`there is no \`sources ${kind}\``);
+}
+
+/** Basic auth ends the user name at a colon. */
+const WRITE_KEY = /^[!-9;-~]{1,200}$/;
+
+const SETTINGS = {
+  name: "name",
+  home: "home",
+  pinned: "pinned",
+  origins: "origins",
+  rate: "rateLimit",
+  signed: "signed",
+  ip: "ip",
+  plan: "plan",
+} as const satisfies Record<string, keyof SourceSettings>;
+
+const listOf = (text: string): string[] =>
+  text
+    .split(",")
+    .map((word) => word.trim())
+    .filter((word) => word !== "");
+
+function unsetOf(options: Options): (keyof SourceSettings)[] {
+  return listOf(options.text("unset") ?? "").map((name) => {
+    if (Object.hasOwn(SETTINGS, name)) return SETTINGS[name as keyof typeof SETTINGS];
+    throw new Misuse(`--unset takes of ${Object.keys(SETTINGS).join(", ")}, not ${name}`);
+  });
+}
+
+/** As browsers write it, which is what the edge compares: in lower case, no path, no port that goes without saying. */
+function originOf(text: string): string {
+  const url = URL.parse(text);
+  const bare = url !== null && url.host !== "" && /^[^/]+:\/\/[^/?#@]+\/?$/.test(text);
+  if (!bare) throw new Misuse(`--origins takes web origins such as https://shop.example, not ${text}`);
+  return url.origin === "null" ? `${url.protocol}//${url.host}`.toLowerCase() : url.origin;
 }
 
 const IP = z.enum(["keep", "fill", "remove"]);
@@ -76,7 +117,7 @@ async function settingsOf(options: Options): Promise<SourceSettings> {
   return {
     ...(name === undefined ? {} : { name }),
     ...(home === undefined ? {} : { home }),
-    ...(origins === undefined ? {} : { origins: origins.split(",").filter((origin) => origin !== "") }),
+    ...(origins === undefined ? {} : { origins: listOf(origins).map(originOf) }),
     ...(rate === undefined ? {} : { rateLimit: options.number("rate", 0) }),
     ...(options.flag("pinned") ? { pinned: true } : {}),
     ...(options.flag("signed") ? { signed: true } : {}),

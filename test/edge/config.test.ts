@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
 import type { Bindings } from "../../edge/config.ts";
 import { parseConfig } from "../../edge/config.ts";
+import { systemClock } from "../../shared/clock.ts";
 import { createSourceCache } from "../../edge/sources.ts";
 
 const good = {
@@ -52,7 +53,8 @@ test("a source is read once a minute, an unknown key every five seconds, and KV 
     },
   } as unknown as KVNamespace;
   const cache = createSourceCache();
-  const kind = async (key: string, nowMs: number) => (await cache.find(kv, key, nowMs)).kind;
+  const kind = async (key: string, nowMs: number) =>
+    (await cache.find(kv, key, { ...systemClock, nowMs: () => nowMs })).kind;
   expect([await kind("a", 0), await kind("a", 59_999), reads]).toEqual(["known", "known", 1]);
   expect([await kind("b", 0), await kind("b", 4_999), reads]).toEqual(["unknown", "unknown", 2]);
   values.set("key:b", '{"id":"later"}');
@@ -62,4 +64,10 @@ test("a source is read once a minute, an unknown key every five seconds, and KV 
   up = false;
   expect(await kind("a", 70_000)).toBe("known");
   await expect(kind("d", 0)).rejects.toThrow("KV is out");
+});
+
+test("KV that does not answer is as one that is out", async () => {
+  const kv = { get: () => new Promise(() => undefined) } as unknown as KVNamespace;
+  const clock = { ...systemClock, sleep: () => Promise.resolve() };
+  await expect(createSourceCache().find(kv, "a", clock)).rejects.toThrow("no answer");
 });

@@ -29,6 +29,12 @@ test.each(["", "production"])(
   },
 );
 
+test("what is deployed without an environment does not take production's place", async () => {
+  const toml = await readFile(join(PROJECT, "wrangler.toml"), "utf8");
+  const names = Array.from(toml.matchAll(/^name = "([^"]+)"$/gm), ([, name]) => name);
+  expect(names.slice(0, 2)).toEqual(["varve-edge-local", "varve-edge"]);
+});
+
 test("wrangler.toml holds no secret", async () => {
   const toml = await readFile(join(PROJECT, "wrangler.toml"), "utf8");
   expect(toml).not.toMatch(/^\s*(AWS_ACCESS_KEY_ID|AWS_SECRET_ACCESS_KEY|AWS_SESSION_TOKEN|HMAC_\w+)\s*=/m);

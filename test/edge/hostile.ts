@@ -34,6 +34,8 @@ const CORPUS: readonly string[] = [
   '{"event":"\\u0000","userId":"\\ud800","properties":{"\\udfff":"\\u0000"}}',
   '{"event":"e","userId":"u","properties":{"n":1e400,"m":-1e400,"d":0.1234567890123456789012,"i":123456789012345678901234567890}}',
   '{"event":"e","userId":12345678901234567890,"messageId":98765432109876543210}',
+  '{"batch":[{"type":"track","event":"e","userId":{"length":1e400}},{"type":"track","event":{"length":1e400},"userId":"u"}]}',
+  '{"collection":{"length":1e400},"objects":[{"id":{"length":1e400}}]}',
   '{"event":"e","userId":"u","timestamp":"0000-00-00T00:00:00Z","sentAt":"+275760-09-13"}',
   '{"event":"e","userId":"u","timestamp":1e308,"sentAt":-1}',
   '{"event":"e","userId":"u","timestamp":{},"sentAt":[]}',
@@ -120,6 +122,19 @@ const event = fc
   )
   .map(([good, oddities, dice]): object => (dice === 0 ? Object.assign({ ...good }, oddities) : good));
 
+/** As SDKs write them: most are stored as they were sent. */
+const plainEvent = fc.record({
+  type: fc.constantFrom("track", "track", "page", "identify", "group"),
+  event: fc.constantFrom("Order Completed", "Signed Up", "Søkt"),
+  userId: fc.nat(5_000).map((n) => `user-${n}`),
+  groupId: fc.nat(500).map((n) => `group-${n}`),
+  messageId,
+  properties: fc.dictionary(fc.constantFrom("total", "sku", "name", "é"), fc.oneof(fc.nat(), fc.string()), {
+    maxKeys: 4,
+  }),
+});
+const plainBatch = fc.record({ batch: fc.array(plainEvent, { minLength: 20, maxLength: 80 }) });
+
 const batch = fc.record({ batch: fc.array(event, { maxLength: 30 }), sentAt: fc.constant(undefined) });
 const set = fc.record({
   collection: fc.constantFrom("rooms", "hotel_rooms", "Rooms", "", 5),
@@ -146,6 +161,10 @@ const content = fc.oneof(
       path: fc.constantFrom("/v1/batch", "/v1/import/", "/v1/b"),
       sent: batch,
     }),
+  },
+  {
+    weight: 2,
+    arbitrary: fc.record({ path: fc.constant("/v1/batch"), sent: plainBatch }),
   },
   {
     weight: 3,

@@ -2,6 +2,7 @@ import { describe, expect, test } from "vitest";
 import { ingest } from "../../edge/ingest.ts";
 import type { Call, IngestContext, Ingested } from "../../edge/ingest.ts";
 import type { EventType } from "../../shared/event.ts";
+import { parseJson } from "../../shared/json.ts";
 
 const RECEIVED = "2026-11-23T12:00:00.000Z";
 const context: IngestContext = {
@@ -84,6 +85,15 @@ describe("one event", () => {
     ["an absurd time", "track", { userId: "u", event: "e", timestamp: "soon" }, undefined],
   ])("%s", (_name, type, event, code) => {
     expect(codeOf(one(type, event))).toBe(code);
+  });
+
+  test.each([
+    ["userId", "bad_id"],
+    ["messageId", "bad_message_id"],
+    ["event", "missing_event"],
+  ])("an object with a length that no double holds is no %s", (name, code) => {
+    const sent = parseJson(`{"event":"e","userId":"u","${name}":{"length":1e400}}`) as object;
+    expect(codeOf(one("track", sent))).toBe(code);
   });
 
   test("an absurd time is kept as sent and flagged", () => {
@@ -185,6 +195,11 @@ describe("a batch", () => {
 describe("set", () => {
   test.each<[string, object, string]>([
     ["upper case", { collection: "Rooms", objects: [{ id: "1" }] }, "bad_collection"],
+    [
+      "a length",
+      parseJson('{"collection":{"length":1e400},"objects":[{"id":"1"}]}') as object,
+      "bad_collection",
+    ],
     ["an underscore at the edge", { collection: "_rooms", objects: [{ id: "1" }] }, "bad_collection"],
     ["no objects", { collection: "rooms" }, "bad_objects"],
     ["an empty list", { collection: "rooms", objects: [] }, "bad_objects"],
@@ -198,6 +213,7 @@ describe("set", () => {
     ["a list", { id: "1", properties: { a: [] } }, "not_scalar"],
     ["a large value", { id: "1", properties: { a: "x".repeat(33_000) } }, "value_too_large"],
     ["text for an object", "x", "bad_object"],
+    ["an id with a length that no double holds", parseJson('{"id":{"length":1e400}}'), "bad_object"],
   ])("%s is rejected by name", (_name, object, code) => {
     const result = set({ collection: "rooms", objects: [object, { id: "ok", properties: { n: null } }] });
     expect(result).toMatchObject({ rejected: [{ index: 0, code }], objects: [{ id: "ok", index: 1 }] });

@@ -5,7 +5,8 @@ import type { EdgeHost } from "../support/edge-host.ts";
 
 let edge: EdgeHost;
 beforeAll(async () => {
-  edge = await startEdgeHost({ "wk-q": { id: "q" }, "wk-single": { id: "single" }, "wk-set": { id: "set" } });
+  const ids = ["q", "single", "set", "alike"];
+  edge = await startEdgeHost(Object.fromEntries(ids.map((id) => [`wk-${id}`, { id }])));
 });
 afterAll(() => edge.stop());
 
@@ -36,6 +37,16 @@ test("a batch's rejected events, once however often they are sent", async () => 
   expect(byCode.get("not_an_object")).toBe(17);
   expect(String(byCode.get("event_too_large"))).toContain('"messageId":"large"');
   expect(JSON.stringify(bodies)).not.toContain("wk-q");
+});
+
+test("as many of one kind as a batch may hold: once, and each is named", async () => {
+  const response = await fetch(`${edge.url}/v1/batch`, {
+    method: "POST",
+    body: JSON.stringify({ writeKey: "wk-alike", batch: Array.from({ length: 2_500 }, () => ({})) }),
+  });
+  const { accepted, rejected } = await response.json<{ accepted: number; rejected: unknown[] }>();
+  expect([response.status, accepted, rejected.length]).toEqual([200, 0, 2_500]);
+  expect([...(await edge.items("alike")).keys()]).toHaveLength(1);
 });
 
 test("a single event that is refused with a 400 is kept too", async () => {

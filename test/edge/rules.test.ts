@@ -3,6 +3,7 @@ import { compileSource } from "../../edge/rules.ts";
 import { SOURCE } from "../../edge/sources.ts";
 import { normaliseEvent } from "../../shared/event.ts";
 import type { NormalEvent } from "../../shared/event.ts";
+import { parseJson } from "../../shared/json.ts";
 
 const ENVELOPE = {
   context: null,
@@ -85,6 +86,25 @@ describe("a tracking plan", () => {
     const { verdict } = judge({ plan }, { properties: { total: "5" } });
     expect(verdict).toMatchObject({ kind: "accepted", flags: ["plan_violation"] });
     expect(JSON.stringify(verdict)).toContain("#/total");
+  });
+
+  test.each(["12345678901234567890", "1e400", "0.12345678901234567890"])("sees a number in %s", (number) => {
+    const properties = parseJson(`{"total":${number}}`);
+    expect(judge({ plan }, { properties }).verdict).toMatchObject({ violations: [] });
+  });
+
+  test.each([
+    ["a pattern that is none", { properties: { total: { pattern: "(" } } }, { total: "x" }],
+    ["a reference to nowhere", { properties: { total: { $ref: "#/nowhere" } } }, { total: "x" }],
+  ])("with %s is a violation, with the reason", (_name, broken, properties) => {
+    const { verdict } = judge({ plan: { events: { Paid: broken } } }, { properties });
+    expect(JSON.stringify(verdict)).toContain("its schema cannot be applied");
+  });
+
+  test("that refers to itself bears any depth", () => {
+    const tree = { properties: { a: { $ref: "#" } } };
+    const deep = JSON.parse(`${'{"a":'.repeat(50_000)}1${"}".repeat(50_000)}`) as object;
+    expect(() => judge({ plan: { events: { Paid: tree } } }, { properties: deep })).not.toThrow();
   });
 
   test("rejects when the source says so", () => {

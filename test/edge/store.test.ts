@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { batchesOf } from "../../edge/batch.ts";
-import { BREAKER_LIMITS, createBreaker } from "../../edge/breaker.ts";
+import { BREAKER_LIMITS, createBreaker, ONLY_REGION_LIMITS } from "../../edge/breaker.ts";
 import { REGION } from "../../edge/regions.ts";
 import { storeWork } from "../../edge/store.ts";
 import type { Site } from "../../edge/store.ts";
@@ -18,23 +18,35 @@ const clock: Clock = {
   random: () => 0.5,
 };
 
-type TestSite = Site & { readonly calls: string[]; up: boolean };
+type TestSite = Site & {
+  readonly calls: string[];
+  up: boolean;
+  /** Its answer while it is up. */
+  answer: (body: string) => DynamoAnswer;
+};
+
+const OK: DynamoAnswer = { kind: "ok", text: '{"UnprocessedItems":{}}' };
+const THROTTLED: DynamoAnswer = { kind: "throttled", errorType: "ThrottlingException", message: "slow down" };
+const OLDER: DynamoAnswer = {
+  kind: "refused",
+  errorType: "ConditionalCheckFailedException",
+  message: "older",
+};
 
 /** A region that takes everything while it is up. */
-function site(name: string, up = true): TestSite {
+function site(name: string, up = true, limits = BREAKER_LIMITS): TestSite {
   const calls: string[] = [];
   const call = async (_target: string, body: string): Promise<DynamoAnswer> => {
     calls.push(body);
-    return self.up
-      ? { kind: "ok", text: '{"UnprocessedItems":{}}' }
-      : { kind: "unavailable", message: "down" };
+    return self.up ? self.answer(body) : { kind: "unavailable", message: "down" };
   };
   const inSession: DynamoSession["call"] = (target, body) => call(target, new TextDecoder().decode(body));
   const self: TestSite = {
     region: REGION.parse({ name, endpoint: "https://example.com", table: `table-${name}` }),
-    breaker: createBreaker(BREAKER_LIMITS),
+    breaker: createBreaker(limits),
     calls,
     up,
+    answer: () => OK,
     dynamo: { call, open: () => ({ call: inSession, close: () => undefined }) },
   };
   return self;
@@ -105,6 +117,45 @@ describe("events", () => {
   });
 });
 
+describe("a region that answers is not out", () => {
+  test("because requests use up their own calls", async () => {
+    const home = site("home");
+    home.answer = (body) => (body.startsWith("set") ? OLDER : OK);
+    const spilled = queue();
+    const route = { events: [home], objects: home };
+    for (let request = 0; request < 5; request++) {
+      expect(await storeWork(route, work(0, 700), spilled, clock)).toEqual(DURABLE);
+    }
+    expect(spilled.messages).not.toEqual([]);
+    const before = spilled.messages.length;
+    await storeWork(route, work(1, 0), spilled, clock);
+    expect(spilled.messages).toHaveLength(before);
+  });
+
+  test("because it throttles the call that was to find out", async () => {
+    const home = site("home", false, ONLY_REGION_LIMITS);
+    const route = { events: [home], objects: home };
+    for (let request = 0; request < 3; request++) await storeWork(route, work(1, 0), null, clock);
+    home.up = true;
+    home.answer = () => THROTTLED;
+    nowMs += ONLY_REGION_LIMITS.openMaxMs;
+    expect(await storeWork(route, work(1, 0), null, clock)).toMatchObject({ throttled: true });
+    home.answer = () => OK;
+    expect(await storeWork(route, work(1, 0), null, clock)).toEqual(DURABLE);
+  });
+});
+
+test("what nobody can be told of, since no client waits for it, is not durable when the table refuses it", async () => {
+  const home = site("home");
+  home.answer = () => ({ kind: "refused", errorType: "ValidationException", message: "no such key" });
+  const puts = [{ bytes: new TextEncoder().encode('{"put":1}'), indexes: [null] }];
+  const kept = { batches: batchesOf("varve", puts), updates: [] };
+  expect(await storeWork({ events: [home], objects: home }, kept, queue(), clock)).toMatchObject({
+    kind: "unavailable",
+    reason: "no such key",
+  });
+});
+
 describe("objects", () => {
   test("wait in the queue for their home, and never go elsewhere", async () => {
     const [near, home] = [site("near"), site("home", false)];
@@ -129,10 +180,23 @@ describe("objects", () => {
     expect(home.calls.filter((body) => body.startsWith("set")).length + spilledSets).toBe(2500);
   });
 
-  test("past them and without a queue, the request is refused", async () => {
+  test("past them are those that a message of the queue can hold", async () => {
+    const home = site("home");
+    const large = { set: "large".padEnd(70_000), fill: "".padEnd(70_000), indexes: [1999] };
+    const { updates } = work(0, 1_999);
+    const route = { events: [home], objects: home };
+    const all = { batches: [], updates: [...updates, large] };
+    expect(await storeWork(route, all, queue(), clock)).toEqual(DURABLE);
+    expect(home.calls.some((body) => body.startsWith("large"))).toBe(true);
+  });
+
+  test("past them and without a queue, the request is refused; what is not past them fits, however old", async () => {
     const home = site("home");
     const route = { events: [home], objects: home };
-    expect(await storeWork(route, work(0, 2500), null, clock)).toMatchObject({ kind: "too_many_objects" });
+    const refused = await storeWork(route, work(100, 2500), null, clock);
+    if (refused.kind !== "too_many_objects") throw new Error(refused.kind);
     expect(home.calls).toEqual([]);
+    home.answer = (body) => (body.startsWith("set") ? OLDER : OK);
+    expect(await storeWork(route, work(100, refused.objectsMax), null, clock)).toEqual(DURABLE);
   });
 });

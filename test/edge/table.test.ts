@@ -78,7 +78,7 @@ describe("events", () => {
     const clock = testClock();
     const dynamo = scripted(() => throttled);
     expect(await write(dynamo, { batches: batches(1) }, clock)).toMatchObject({
-      failure: { throttled: true },
+      failure: { cause: "throttled" },
       left: { batches: batches(1) },
     });
     expect(dynamo.calls).toHaveLength(TABLE_LIMITS.attemptsMax);
@@ -124,9 +124,33 @@ describe("events", () => {
       message: "no table",
     };
     const dynamo = scripted(() => missing);
-    expect(await write(dynamo, { batches: batches(2) })).toMatchObject({ failure: { throttled: false } });
+    expect(await write(dynamo, { batches: batches(2) })).toMatchObject({ failure: { cause: "down" } });
     expect(dynamo.calls).toHaveLength(1);
   });
+});
+
+describe("a 200 that is not DynamoDB's", () => {
+  const updates = [{ set: "SET", fill: "FILL", indexes: [0] }];
+  test.each(["", "<html>502</html>", '{"UnprocessedItems":{"varve":[{"PutReq', "null", "[]", '"ok"'])(
+    "is no sign of anything: %j",
+    async (text) => {
+      const failure = { reason: "the answer is not DynamoDB's", cause: "down" };
+      const dynamo = scripted(() => ok(text));
+      expect(await write(dynamo, { batches: batches(1) })).toMatchObject({ failure });
+      expect(await write(dynamo, { updates })).toMatchObject({ failure, left: { updates } });
+    },
+  );
+
+  test.each(["{}", '{"UnprocessedItems":null}', '{"status":"ok"}'])(
+    "does not say what of a batch was written: %j",
+    async (text) => {
+      const { left } = await write(
+        scripted(() => ok(text)),
+        { batches: batches(1) },
+      );
+      expect(left.batches).toHaveLength(1);
+    },
+  );
 });
 
 describe("objects", () => {

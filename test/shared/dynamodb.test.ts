@@ -1,3 +1,5 @@
+import { createServer } from "node:net";
+import type { AddressInfo } from "node:net";
 import { expect, test } from "vitest";
 import { createDynamo } from "../../shared/aws/dynamodb.ts";
 import type { DynamoOptions } from "../../shared/aws/dynamodb.ts";
@@ -35,6 +37,28 @@ test("a broken connection and a silent server are unavailable", async () => {
   expect(await broken.call("T.Op", "{}")).toEqual({ kind: "unavailable", message: "reset" });
   const silent = answering(() => new Promise(() => undefined), { timeoutMs: 50 });
   expect(await silent.call("T.Op", "{}")).toEqual({ kind: "unavailable", message: "no answer within 50 ms" });
+});
+
+test("a call that had no answer in its time leaves no connection open", async () => {
+  let open = 0;
+  const server = createServer((socket) => {
+    open += 1;
+    socket.resume().on("error", () => undefined);
+    socket.on("close", () => (open -= 1));
+  });
+  await new Promise<void>((resolve) => {
+    server.listen(0, "127.0.0.1", resolve);
+  });
+  const { port } = server.address() as AddressInfo;
+  const dynamo = createDynamo({
+    endpoint: `http://127.0.0.1:${port}`,
+    region: "us-east-1",
+    credentials: () => ({ accessKeyId: "a", secretAccessKey: "b" }),
+    timeoutMs: 300,
+  });
+  expect(await dynamo.call("T.Op", "{}")).toMatchObject({ kind: "unavailable" });
+  await expect.poll(() => open).toBe(0);
+  server.close();
 });
 
 test("calls of one session time out each on its own", async () => {

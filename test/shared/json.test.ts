@@ -8,12 +8,22 @@ describe("parseJson keeps numbers exact", () => {
     '{"a":9007199254740993,"b":"x"}',
     '{"a":0.30000000000000004,"b":52.37403249999999}',
     '{"a":"id 12345678901234567890","b":1}',
+    "0.1234567890123456789",
   ])("%s", (text) => {
     expect(JSON.stringify(parseJson(text))).toBe(text);
   });
 
   test("and is plain JSON.parse where nothing is at stake", () => {
     expect(parseJson('{"a":1.5,"b":[1e3]}')).toEqual({ a: 1.5, b: [1000] });
+  });
+
+  test("and a number comes to the same whatever stands beside it", () => {
+    for (const number of ["1.0", "-0", "1e21", "-1.5E-7", "1700000000.00", "12345678901234567890"]) {
+      const alone = JSON.stringify(parseJson(`[${number}]`));
+      expect(JSON.stringify(parseJson(`[${number},12345678901234567891]`))).toBe(
+        alone.replace("]", ",12345678901234567891]"),
+      );
+    }
   });
 
   test("throws on what is no JSON", () => {

@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest";
+import { parseJson } from "../../shared/json.ts";
 import { eventTimes, parseTimeMs } from "../../shared/time.ts";
 
 describe("parseTimeMs", () => {
@@ -14,6 +15,8 @@ describe("parseTimeMs", () => {
     ["2026-11-23", "2026-11-23T00:00:00.000Z"],
     [1_795_000_000, "2026-11-18T11:06:40.000Z"],
     [1_795_000_000_123, "2026-11-18T11:06:40.123Z"],
+    [parseJson("1795000000.12345678901"), "2026-11-18T11:06:40.123Z"],
+    [parseJson("1e400"), null],
     ["hello 1", null],
     ["2026-13-01T00:00:00.000Z", null],
     ["2026-11-23T10:20:59.999Z", "2026-11-23T10:20:59.999Z"],

@@ -1,7 +1,7 @@
 /// <reference types="@cloudflare/vitest-plugin/types" />
 import { createExecutionContext, createMessageBatch, getQueueResult } from "cloudflare:test";
 import { env, exports } from "cloudflare:workers";
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { batchesOf } from "../../../edge/batch.ts";
 import { drainQueue } from "../../../edge/gateway.ts";
 import { packSpill } from "../../../edge/spill.ts";
@@ -126,7 +126,7 @@ describe("a source's rules", () => {
   });
 });
 
-async function drain(bodies: readonly unknown[]) {
+async function drain(bodies: readonly unknown[], bindings = env) {
   const messages = bodies.map((body, index) => ({
     id: String(index),
     timestamp: new Date(),
@@ -134,7 +134,7 @@ async function drain(bodies: readonly unknown[]) {
     body,
   }));
   const batch = createMessageBatch("varve-spill", messages);
-  await drainQueue(batch, env, systemClock);
+  await drainQueue(batch, bindings, systemClock);
   return getQueueResult(batch, createExecutionContext());
 }
 
@@ -149,6 +149,47 @@ describe("the spill queue's messages", () => {
     const { explicitAcks } = await drain(texts);
     expect(explicitAcks).toEqual(["0"]);
     expect(await itemAt("e#spill#1")).not.toBeNull();
+  });
+
+  test.each([
+    ["an event", { puts: ['{"PutRequest":{"Item":{"kind":{"S":"event"}}}}'] }],
+    ["an object", { updates: [{ set: '{"TableName":"varve","Key":{"pk":{"S":""}}}', fill: "" }] }],
+  ])("with %s that the table refuses for good are kept for the dead-letter queue", async (_name, writes) => {
+    const put = `{"PutRequest":{"Item":{"pk":{"S":"e#spill#beside"},"kind":{"S":"event"}}}}`;
+    const beside = JSON.stringify({ v: 1, region: "us-east-1", puts: [put] });
+    const { explicitAcks, retryMessages } = await drain([
+      JSON.stringify({ v: 1, region: "us-east-1", ...writes }),
+      beside,
+    ]);
+    expect(explicitAcks).toEqual(["1"]);
+    expect(retryMessages).toMatchObject([{ msgId: "0" }]);
+  });
+
+  test("go to their region's table, whatever it was called; one that is broken does not keep those behind it", async () => {
+    const update = (value: string) => ({
+      TableName: "gone",
+      Key: { pk: { S: "o#spill#rooms#1" } },
+      ExpressionAttributeNames: { "#a": "p.a" },
+      ExpressionAttributeValues: { ":a": { S: value } },
+      UpdateExpression: "SET #a=:a",
+    });
+    const broken = { set: "no JSON of alice@example.com", fill: "" };
+    const whole = { set: JSON.stringify(update("new")), fill: JSON.stringify(update("old")) };
+    const said = vi.spyOn(console, "error");
+    const { explicitAcks, retryMessages } = await drain(
+      [broken, whole].map((one) => JSON.stringify({ v: 1, region: "us-east-1", updates: [one] })),
+    );
+    expect(explicitAcks).toEqual(["1"]);
+    expect(retryMessages).toMatchObject([{ msgId: "0" }]);
+    expect(await itemAt("o#spill#rooms#1")).toMatchObject({ "p.a": { S: "new" } });
+    expect(JSON.stringify(said.mock.calls)).toContain("SyntaxError");
+    expect(JSON.stringify(said.mock.calls)).not.toContain("alice");
+    said.mockRestore();
+  });
+
+  test("wait, each by its own delay, while a binding is missing", async () => {
+    const { retryMessages } = await drain(["{}", "{}"], { ...env, AWS_SECRET_ACCESS_KEY: undefined });
+    expect(retryMessages).toMatchObject([{ msgId: "0" }, { msgId: "1" }]);
   });
 
   test("that are none of ours are kept for the dead-letter queue", async () => {

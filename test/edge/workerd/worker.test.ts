@@ -142,6 +142,12 @@ describe("write keys", () => {
     expect((await post(`/v1/track${query}`, body, undefined, headers)).status).toBe(200);
   });
 
+  test("stand in a batch's body before a list of the request's own", async () => {
+    const batch = [{ ...event, type: "track", messageId: "m-behind" }];
+    expect((await post("/v1/batch", { batch, writeKey: KEY, tags: ["a"] })).status).toBe(200);
+    expect(await itemAt("e#web#m-behind")).not.toBeNull();
+  });
+
   test("are not stored", async () => {
     await post("/v1/track", { ...track("m-key"), writeKey: KEY });
     expect(JSON.stringify(await itemAt("e#web#m-key"))).not.toContain(KEY);
@@ -151,6 +157,10 @@ describe("write keys", () => {
     await useSource("wk-off", { id: "off", name: "", enabled: false });
     expect(await post("/v1/track", event)).toMatchObject({ status: 401, body: { code: "no_write_key" } });
     expect(await post("/v1/track", event, "nope")).toMatchObject({
+      status: 401,
+      body: { code: "unknown_write_key" },
+    });
+    expect(await post("/v1/track", { ...event, writeKey: "漢".repeat(190) })).toMatchObject({
       status: 401,
       body: { code: "unknown_write_key" },
     });
