@@ -1,13 +1,19 @@
 /**
  * A table that answers at once, in its own process, so that its work is not counted as the worker's.
- * Prints its port; ends with its parent.
+ * Prints its port; tells whoever GETs how many calls it has answered; ends with its parent.
  */
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 
+let calls = 0;
 const server = createServer((request, response) => {
   request.resume();
   request.once("end", () => {
+    if (request.method === "GET") {
+      response.end(String(calls));
+      return;
+    }
+    calls += 1;
     const batch = String(request.headers["x-amz-target"]).endsWith("BatchWriteItem");
     const body = batch ? '{"UnprocessedItems":{}}' : "{}";
     response.writeHead(200, {

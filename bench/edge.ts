@@ -24,14 +24,24 @@ const PARSE_ONLY = `export default {
   }
 }`;
 
-export type CannedTable = { readonly endpoint: string; readonly stop: () => void };
+export type CannedTable = {
+  readonly endpoint: string;
+  /** How many it has answered. */
+  readonly calls: () => Promise<number>;
+  readonly stop: () => void;
+};
 
 export async function startCannedTable(): Promise<CannedTable> {
   const child = spawn(process.execPath, [join(import.meta.dirname, "edge-table.ts")], {
     stdio: ["pipe", "pipe", "inherit"],
   });
   const [line] = (await once(child.stdout, "data")) as [Buffer];
-  return { endpoint: `http://127.0.0.1:${line.toString().trim()}`, stop: () => child.stdin.end() };
+  const endpoint = `http://127.0.0.1:${line.toString().trim()}`;
+  return {
+    endpoint,
+    calls: async () => Number(await (await fetch(endpoint)).text()),
+    stop: () => child.stdin.end(),
+  };
 }
 
 export async function startEdge(endpoint: string): Promise<WorkerHost> {

@@ -9,6 +9,8 @@ import { boundedText, EVENT_LIMITS, normaliseEvent } from "../shared/event.ts";
 import type { Envelope, EventType, NormalEvent, Reason, Receipt } from "../shared/event.ts";
 import {
   cleanJson,
+  cleanText,
+  isCleanText,
   isDeeperThan,
   isJsonObject,
   isLargerThan,
@@ -228,7 +230,8 @@ function ingestEvents(
     if (encoded.kind === "rejected") {
       const messageId = messageIdOf(sent);
       if (context.dirty) cleanJson(sent);
-      rejected.push({ index, messageId, ...encoded.reason, event: sent });
+      const event = typeof sent === "string" ? cleanText(sent) : sent;
+      rejected.push({ index, messageId, ...encoded.reason, event });
       continue;
     }
     const { event, body } = encoded;
@@ -300,8 +303,10 @@ function ingestSet(body: unknown, context: IngestContext): Ingested | Refused {
   const objects: AcceptedObject[] = [];
   const rejected: Rejection[] = [];
   for (const [index, object] of (sent as unknown[]).entries()) {
+    // Before it is cleaned: an id is never rewritten.
+    const unclean = context.dirty && hasUncleanId(object);
     if (context.dirty) cleanJson(object);
-    const reason = checkObject(object);
+    const reason = unclean ? UNCLEAN_ID : checkObject(object);
     if (reason === null && isJsonObject(object)) {
       const properties = isJsonObject(object["properties"]) ? object["properties"] : {};
       const eventAtMs = parseTimeMs(object["timestamp"] ?? call["timestamp"]) ?? context.receivedAtMs;
@@ -313,6 +318,14 @@ function ingestSet(body: unknown, context: IngestContext): Ingested | Refused {
   }
   return { kind: "ingested", total: sent.length, batches: [], puts: [], events: [], objects, rejected };
 }
+
+const UNCLEAN_ID: Reason = {
+  code: "bad_object",
+  message: "id holds a NUL or half a surrogate pair: send whole characters",
+};
+
+const hasUncleanId = (object: unknown): boolean =>
+  isJsonObject(object) && typeof object["id"] === "string" && !isCleanText(object["id"]);
 
 function checkObject(object: unknown): Reason | null {
   const checked = SET_OBJECT.safeParse(object);

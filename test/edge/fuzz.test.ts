@@ -124,7 +124,7 @@ function keptApart(table: TableServer): string {
   return bodies.join("\n");
 }
 
-test(`${REQUESTS} hostile requests`, { timeout: LONG ? 3_600_000 : 120_000 }, async () => {
+test(`${REQUESTS} hostile requests`, { timeout: LONG ? 3_600_000 : 300_000 }, async () => {
   const table = await startTableServer();
   const edge = await startWorker({
     modules: await bundleWorker(join(import.meta.dirname, "../support/watched-worker.ts")),

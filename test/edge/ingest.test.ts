@@ -110,6 +110,8 @@ describe("one event", () => {
       '{"event":"e","userId":"u","properties":{"__proto__":{"x":1},"a":"b\\u0000"}}',
     ) as object;
     expect(bodyOf(one("track", sent))["properties"]).toEqual({ a: "b\uFFFD" });
+    const name = one("track", { event: "a\u0000\ud800", userId: "u" }).events[0]?.event.name;
+    expect(name).toBe("a\uFFFD\uFFFD");
   });
 });
 
@@ -142,6 +144,14 @@ describe("a batch", () => {
       [2, "unknown_type"],
       [3, "missing_type"],
       [4, "not_an_object"],
+    ]);
+  });
+
+  test("what is rejected is kept clean", () => {
+    const { rejected } = batch({ batch: ["a\u0000\ud800", { type: "track", event: "a\u0000" }] });
+    expect(rejected.map(({ event: kept }) => kept)).toEqual([
+      "a\uFFFD\uFFFD",
+      { type: "track", event: "a\uFFFD" },
     ]);
   });
 
@@ -210,6 +220,7 @@ describe("set", () => {
   test.each<[string, unknown, string]>([
     ["no id", {}, "bad_object"],
     ["a long id", { id: "x".repeat(101) }, "bad_object"],
+    ["an id with half a surrogate pair", { id: "a\ud800" }, "bad_object"],
     ["a list", { id: "1", properties: { a: [] } }, "not_scalar"],
     ["a large value", { id: "1", properties: { a: "x".repeat(33_000) } }, "value_too_large"],
     ["text for an object", "x", "bad_object"],
