@@ -5,7 +5,7 @@
  * - Of two events with one messageId in a request the first stands.
  */
 import * as z from "zod";
-import { EVENT_LIMITS, normaliseEvent } from "../shared/event.ts";
+import { EVENT_LIMITS, normaliseEvent, traitsOf } from "../shared/event.ts";
 import type { Envelope, EventType, NormalEvent, Reason, Receipt } from "../shared/event.ts";
 import {
   cleanJson,
@@ -253,12 +253,12 @@ function ingestEvents(
 /** identify upserts `users`, group upserts `accounts`. */
 function objectOf(event: NormalEvent, index: number): AcceptedObject | null {
   const { record, eventAtMs } = event;
-  const traits = isJsonObject(record["traits"]) ? record["traits"] : {};
+  const properties = traitsOf(event.type, record);
   if (event.type === "identify" && event.userId !== null) {
-    return { index, collection: "users", id: event.userId, eventAtMs, properties: traits };
+    return { index, collection: "users", id: event.userId, eventAtMs, properties };
   }
   if (event.type === "group") {
-    return { index, collection: "accounts", id: String(record["groupId"]), eventAtMs, properties: traits };
+    return { index, collection: "accounts", id: String(record["groupId"]), eventAtMs, properties };
   }
   return null;
 }

@@ -4,6 +4,7 @@
  */
 import { Validator } from "@cfworker/json-schema";
 import type { Schema } from "@cfworker/json-schema";
+import { traitsOf } from "../shared/event.ts";
 import type { NormalEvent, Reason } from "../shared/event.ts";
 import { isJsonObject } from "../shared/json.ts";
 import type { JsonObject } from "../shared/json.ts";
@@ -62,7 +63,8 @@ function compilePlan(plan: TrackingPlan): Plan {
       return unplanned ? [`${name ?? "the event"} is not in the tracking plan`] : [];
     }
     const { record, type } = event;
-    const subject = record[type === "identify" || type === "group" ? "traits" : "properties"] ?? {};
+    const subject =
+      type === "identify" || type === "group" ? traitsOf(type, record) : (record["properties"] ?? {});
     const { valid, errors } = validator.validate(subject);
     if (valid) return [];
     return errors

@@ -203,6 +203,13 @@ function checkIds(type: EventType, raw: JsonObject): Reason | null {
   return { code: "missing_id", message: "alias joins two ids: send previousId beside userId" };
 }
 
+/** RudderStack's SDKs put an identify's traits into its context. */
+export function traitsOf(type: EventType, { traits, context }: JsonObject): JsonObject {
+  if (isJsonObject(traits)) return traits;
+  const inContext = type === "identify" && isJsonObject(context) ? context["traits"] : undefined;
+  return isJsonObject(inContext) ? inContext : {};
+}
+
 const isPlainId = (value: unknown, max: number): boolean =>
   value === undefined || value === null || (typeof value === "string" && value.length <= max);
 const isPlainText = (value: unknown): boolean =>

@@ -173,11 +173,15 @@ describe("a batch", () => {
         { type: "identify", userId: "u", traits: { a: 1 }, messageId: "1" },
         { type: "identify", anonymousId: "a", traits: { a: 1 }, messageId: "2" },
         { type: "group", userId: "u", groupId: 5, messageId: "3" },
+        { type: "identify", userId: "v", context: { traits: { b: 2 } }, messageId: "4" },
+        { type: "group", userId: "v", groupId: "g", context: { traits: { b: 2 } }, messageId: "5" },
       ],
     });
     expect(result.objects).toMatchObject([
       { collection: "users", id: "u", properties: { a: 1 }, index: 0 },
       { collection: "accounts", id: "5", properties: {}, index: 2 },
+      { collection: "users", id: "v", properties: { b: 2 }, index: 3 },
+      { collection: "accounts", id: "g", properties: {}, index: 4 },
     ]);
   });
 });

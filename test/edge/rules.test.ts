@@ -99,6 +99,12 @@ describe("a tracking plan", () => {
     expect(verdict).toMatchObject({ flags: ["plan_violation"] });
   });
 
+  test("traits that are in the context", () => {
+    const traits = { plan: { events: { identify: { required: ["email"] } } } };
+    const sent = { type: "identify", context: { traits: { email: "a@b.example" } } };
+    expect(judge(traits, sent).verdict).toMatchObject({ flags: [] });
+  });
+
   test("traits by type", () => {
     const traits = { plan: { events: { identify: { required: ["email"] } } } };
     expect(judge(traits, { type: "identify", traits: {} }).verdict).toMatchObject({

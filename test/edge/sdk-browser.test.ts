@@ -127,6 +127,7 @@ test("rudder analytics-js fetches its sourceConfig, then sends each call", async
   await run(page, `rudder.track("Paid", { total: 5 })`);
   await until(async () => (await typesIn("rjs")).length >= 3, 20_000);
   expect(await typesIn("rjs")).toEqual(["identify", "page", "track"]);
+  expect((await edge.items("rjs")).get("o#rjs#users#bob")).toMatchObject({ "p.plan": { S: "free" } });
   await page.close();
 });
 

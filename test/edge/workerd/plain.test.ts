@@ -149,6 +149,7 @@ const event = fc.record(
           userAgent: often(fc.constantFrom("Mozilla/5.0", "Mozilla/4.0", "Googlebot/2.1")),
           direct: rarely(fc.boolean(), fc.constant(undefined)),
           app: object,
+          traits: often(object),
         },
         { requiredKeys: [] },
       ),
