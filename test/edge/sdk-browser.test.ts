@@ -46,6 +46,7 @@ beforeAll(async () => {
   edge = await startEdgeHost({
     "wk-next": { id: "next" },
     "wk-unload": { id: "unload" },
+    "wk-cookies": { id: "cookies" },
     "wk-rjs": { id: "rjs" },
     "wk-beacon": { id: "beacon" },
   });
@@ -116,6 +117,18 @@ test("analytics-next in batches sends what it has when the page goes", async () 
   await page.goto("about:blank");
   await until(async () => (await typesIn("unload")).length >= 5, 15_000);
   expect(await typesIn("unload")).toHaveLength(5);
+  await page.close();
+});
+
+test("analytics-next that is told to send cookies along", async () => {
+  const page = await open("/segment");
+  await run(
+    page,
+    `start("wk-cookies", "${edge.url}", { strategy: "standard", config: { credentials: "include" } })`,
+  );
+  await run(page, `analytics.track("Paid", { total: 5 })`);
+  await until(async () => (await typesIn("cookies")).length >= 1, 15_000);
+  expect(await typesIn("cookies")).toEqual(["track"]);
   await page.close();
 });
 

@@ -218,6 +218,7 @@ test("preflight echoes what is asked, and errors carry CORS headers too", async 
   expect(preflight.status).toBe(204);
   expect(preflight.headers.get("Access-Control-Allow-Headers")).toBe("authorization,x-retry-count");
   expect(preflight.headers.get("Access-Control-Allow-Origin")).toBe("https://shop.example");
+  expect(preflight.headers.get("Access-Control-Allow-Credentials")).toBe("true");
   expect(preflight.headers.get("Access-Control-Max-Age")).toBe("86400");
   const refused = await post("/v1/t", "{", KEY, { Origin: "https://shop.example" });
   expect(refused.headers.get("Access-Control-Allow-Origin")).toBe("https://shop.example");
