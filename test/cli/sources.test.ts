@@ -38,6 +38,17 @@ describe("a source's next state", () => {
       "a source id is",
     );
   });
+
+  test("a tracking plan that no edge can use is refused", () => {
+    const plan = {
+      onViolation: "mark" as const,
+      unplanned: "allow" as const,
+      events: { Paid: { properties: { total: { $ref: "#/definitions/money" } } } },
+    };
+    expect(() => applyAction(null, { kind: "add", id: "shop", settings: { plan } }, newKey)).toThrow(
+      'Paid: #/properties/total: $ref "#/definitions/money" is nowhere in the schema',
+    );
+  });
 });
 
 test("no key is left behind", () => {

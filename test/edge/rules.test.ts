@@ -99,6 +99,15 @@ describe("a tracking plan", () => {
     expect(verdict).toMatchObject({ flags: ["plan_violation"] });
   });
 
+  test("a schema that cannot be used is flagged, and refuses nothing", () => {
+    const broken = { onViolation: "reject", events: { Paid: { properties: { total: { pattern: "(" } } } } };
+    expect(judge({ plan: broken }, { properties: { total: "5" } }).verdict).toMatchObject({
+      kind: "accepted",
+      flags: ["plan_unusable"],
+      violations: [expect.stringContaining("Paid cannot be used")],
+    });
+  });
+
   test("traits that are in the context", () => {
     const traits = { plan: { events: { identify: { required: ["email"] } } } };
     const sent = { type: "identify", context: { traits: { email: "a@b.example" } } };
