@@ -5,10 +5,11 @@
  * - Of two events with one messageId in a request the first stands.
  */
 import * as z from "zod";
-import { EVENT_LIMITS, normaliseEvent, traitsOf } from "../shared/event.ts";
+import { EVENT_LIMITS, isOpaqueObject, normaliseEvent, traitsOf } from "../shared/event.ts";
 import type { Envelope, EventType, NormalEvent, Reason, Receipt } from "../shared/event.ts";
 import {
   cleanJson,
+  isCleanText,
   isDeeperThan,
   isJsonObject,
   isLargerThan,
@@ -17,7 +18,7 @@ import {
   parseJson,
 } from "../shared/json.ts";
 import type { JsonObject } from "../shared/json.ts";
-import { parseTimeMs } from "../shared/time.ts";
+import { eventTimes, parseTimeMs } from "../shared/time.ts";
 import type { Batch } from "./batch.ts";
 import type { Puts } from "./items.ts";
 import type { ObjectWrite } from "./objects.ts";
@@ -264,13 +265,16 @@ function objectOf(event: NormalEvent, index: number): AcceptedObject | null {
 }
 
 const OBJECT_ID = "id must be a string of 1-100 characters";
+const OBJECT_ID_UNCLEAN = "id holds a NUL or half a surrogate pair: send whole characters";
 const OBJECT_PROPERTIES = "properties must be a JSON object";
 
 export const SET_OBJECT = z.object({
-  id: z.union([z.string().min(1).max(100), z.number()], { error: OBJECT_ID }),
+  id: z.union([z.string().min(1, { error: OBJECT_ID }).max(100, { error: OBJECT_ID }), z.number()], {
+    error: OBJECT_ID,
+  }),
   properties: z
     .unknown()
-    .refine((value) => value === undefined || isJsonObject(value), { error: OBJECT_PROPERTIES })
+    .refine(isOpaqueObject, { error: OBJECT_PROPERTIES })
     .meta({ type: "object", description: "Each value a string, a number, a boolean or null, under 32 KB" })
     .optional(),
 });
@@ -302,12 +306,19 @@ function ingestSet(body: unknown, context: IngestContext): Ingested | Refused {
   }
   const objects: AcceptedObject[] = [];
   const rejected: Rejection[] = [];
-  for (const [index, object] of (sent as unknown[]).entries()) {
+  for (const [index, asSent] of (sent as unknown[]).entries()) {
+    const object = withTextId(asSent);
+    const isUnclean = context.dirty && hasUncleanId(object);
     if (context.dirty) cleanJson(object);
-    const reason = checkObject(object);
+    const reason = isUnclean ? { code: "bad_object", message: OBJECT_ID_UNCLEAN } : checkObject(object);
     if (reason === null && isJsonObject(object)) {
       const properties = isJsonObject(object["properties"]) ? object["properties"] : {};
-      const eventAtMs = parseTimeMs(object["timestamp"] ?? call["timestamp"]) ?? context.receivedAtMs;
+      const { timestampMs: eventAtMs } = eventTimes(
+        object["timestamp"] ?? call["timestamp"],
+        null,
+        context.receivedAtMs,
+        context.skewMaxMs,
+      );
       objects.push({ index, collection: collection.data, id: String(object["id"]), eventAtMs, properties });
     } else {
       const { code, message } = reason ?? { code: "bad_object", message: OBJECT_PROPERTIES };
@@ -315,6 +326,17 @@ function ingestSet(body: unknown, context: IngestContext): Ingested | Refused {
     }
   }
   return { kind: "ingested", total: sent.length, batches: [], puts: [], events: [], objects, rejected };
+}
+
+/** Digits too long for a double are still digits, as in an event's ids. */
+function withTextId(object: unknown): unknown {
+  const id = isJsonObject(object) ? object["id"] : undefined;
+  return isJsonObject(object) && isRawNumber(id) ? { ...object, id: id.rawJSON } : object;
+}
+
+function hasUncleanId(object: unknown): boolean {
+  const id = isJsonObject(object) ? object["id"] : undefined;
+  return typeof id === "string" && !isCleanText(id);
 }
 
 function checkObject(object: unknown): Reason | null {

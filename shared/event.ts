@@ -35,7 +35,8 @@ export const EVENT_COLLECTIONS: Readonly<Record<EventType, string>> = {
   alias: "aliases",
 };
 
-function isOpaqueObject(value: unknown): boolean {
+/** Nothing at all, or an object; PHP writes an empty one as `[]`. */
+export function isOpaqueObject(value: unknown): boolean {
   return (
     value === undefined ||
     value === null ||
@@ -50,7 +51,7 @@ const id = (name: string, max: number) =>
       error: `${name} must be a string of at most ${max} characters: send it as it is, it is never cut`,
     })
     .nullish();
-/** Opaque: what is inside is the customer's. PHP writes an empty object as `[]`. */
+/** Opaque: what is inside is the customer's. */
 const object = (name: string) =>
   z
     .unknown()

@@ -2,6 +2,7 @@ import { describe, expect, test } from "vitest";
 import { ingest } from "../../edge/ingest.ts";
 import type { Call, IngestContext, Ingested } from "../../edge/ingest.ts";
 import type { EventType } from "../../shared/event.ts";
+import { parseJson } from "../../shared/json.ts";
 
 const RECEIVED = "2026-11-23T12:00:00.000Z";
 const context: IngestContext = {
@@ -202,8 +203,42 @@ describe("set", () => {
     ["a list", { id: "1", properties: { a: [] } }, "not_scalar"],
     ["a large value", { id: "1", properties: { a: "x".repeat(33_000) } }, "value_too_large"],
     ["text for an object", "x", "bad_object"],
+    ["an id with a NUL", { id: "a\u0000" }, "bad_object"],
+    ["half a surrogate pair in its id", { id: "\ud800" }, "bad_object"],
+    ["a list for properties", { id: "1", properties: [1] }, "bad_object"],
   ])("%s is rejected by name", (_name, object, code) => {
     const result = set({ collection: "rooms", objects: [object, { id: "ok", properties: { n: null } }] });
     expect(result).toMatchObject({ rejected: [{ index: 0, code }], objects: [{ id: "ok", index: 1 }] });
+  });
+
+  const objectsOf = (objects: unknown) => {
+    const result = set({ collection: "rooms", objects: parseJson(JSON.stringify(objects)) });
+    return result.kind === "ingested" ? result.objects : result;
+  };
+
+  test("an id that is a number is its digits, and what is said of nothing is nothing", () => {
+    const objects = parseJson(
+      '[{"id":1234567890123456789},{"id":7,"properties":null},{"id":"8","properties":[]}]',
+    );
+    expect(set({ collection: "rooms", objects })).toMatchObject({
+      rejected: [],
+      objects: [{ id: "1234567890123456789" }, { id: "7", properties: {} }, { id: "8", properties: {} }],
+    });
+  });
+
+  test("its time is told, and an absurd one does not stand in the way of later writes", () => {
+    const times = ["2026-11-20T00:00:00Z", "2099-01-01T00:00:00Z", "0001-01-01T00:00:00Z", "soon", 1.7e18];
+    const objects = times.map((timestamp, n) => ({ id: String(n), timestamp }));
+    const received = Date.parse(RECEIVED);
+    expect(objectsOf(objects)).toMatchObject([
+      { eventAtMs: Date.parse("2026-11-20T00:00:00Z") },
+      ...times.slice(1).map(() => ({ eventAtMs: received })),
+    ]);
+  });
+
+  test("what is wrong with an id is said by its name", () => {
+    expect(set({ collection: "rooms", objects: [{ id: "" }] })).toMatchObject({
+      rejected: [{ message: "id must be a string of 1-100 characters" }],
+    });
   });
 });
