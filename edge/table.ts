@@ -150,7 +150,11 @@ async function callWithRetry(
 }
 
 /** Only these say that the item itself is at fault; the rest (no such table, no right) is ours to mend. */
-const ITEM_FAULTS = new Set(["ValidationException", "ItemCollectionSizeLimitExceededException"]);
+const ITEM_FAULTS = new Set([
+  "ValidationException",
+  "SerializationException",
+  "ItemCollectionSizeLimitExceededException",
+]);
 
 function failureOf(answer: Exclude<DynamoAnswer, { kind: "ok" }>, indexes: readonly number[]): Written {
   if (answer.kind === "refused" && ITEM_FAULTS.has(answer.errorType)) {

@@ -7,7 +7,7 @@
  * - A write key in an event is dropped.
  */
 import * as z from "zod";
-import { isCleanText, isJsonObject, isRawNumber } from "./json.ts";
+import { cleanText, isCleanText, isJsonObject, isRawNumber } from "./json.ts";
 import type { JsonObject } from "./json.ts";
 import { eventTimes, parseTimeMs } from "./time.ts";
 import type { EventTimes } from "./time.ts";
@@ -325,7 +325,7 @@ function build(type: EventType, raw: JsonObject, envelope: Envelope, receipt: Re
     messageId,
     userId,
     anonymousId,
-    name: typeof name === "string" && name !== "" ? name : null,
+    name: typeof name === "string" && name !== "" ? (receipt.dirty ? cleanText(name) : name) : null,
     eventAtMs: times.timestampMs,
     flags: times.flags,
     record,

@@ -76,6 +76,18 @@ describe("a batch", () => {
     );
   });
 
+  test("with names that are cut within a character, or hold a NUL, is taken", async () => {
+    const batch = [
+      track("m-cut", { event: "Caf\ud83d\u0000" }),
+      { type: "page", name: "\ude00", userId: "u1", messageId: "m-cut-page" },
+      "\ud83d",
+    ];
+    const answer = await post("/v1/batch", { batch }, KEY);
+    expect(answer).toMatchObject({ status: 200, body: { accepted: 2, rejected: [{ index: 2 }] } });
+    expect(await itemAt("e#web#m-cut")).toMatchObject({ event: { S: "Caf\uFFFD\uFFFD" } });
+    expect(await itemAt("e#web#m-cut-page")).toMatchObject({ event: { S: "\uFFFD" } });
+  });
+
   test("is read compressed, whatever its headers say", async () => {
     const zip = new Response(JSON.stringify({ batch: [track("m-gz")] })).body as ReadableStream<Uint8Array>;
     const bytes = await new Response(zip.pipeThrough(new CompressionStream("gzip"))).arrayBuffer();
