@@ -88,6 +88,26 @@ describe("a batch", () => {
     expect(await itemAt("e#web#m-cut-page")).toMatchObject({ event: { S: "\uFFFD" } });
   });
 
+  test("that is no UTF-8 has no id rewritten, lest two become one", async () => {
+    const latin1 = (text: string) => Uint8Array.from(text, (char) => char.charCodeAt(0));
+    const events = ["é", "è"].map((letter) => JSON.stringify(track(`latin-${letter}`)));
+    const named = JSON.stringify(track("m-latin", { event: "Café", properties: { clé: "é" } }));
+    const body = latin1(`{"batch":[${[...events, named].join(",")}]}`);
+    expect((await post("/v1/batch", body, KEY)).body).toMatchObject({
+      accepted: 1,
+      rejected: [
+        { index: 0, code: "bad_id" },
+        { index: 1, code: "bad_id" },
+      ],
+    });
+    expect(JSON.parse(await bodyAt("e#web#m-latin"))).toMatchObject({
+      event: "Caf\uFFFD",
+      properties: { "cl\uFFFD": "\uFFFD" },
+    });
+    const single = latin1(JSON.stringify({ event: "e", userId: "josé" }));
+    expect(await post("/v1/track", single, KEY)).toMatchObject({ status: 400, body: { code: "bad_id" } });
+  });
+
   test("is read compressed, whatever its headers say", async () => {
     const zip = new Response(JSON.stringify({ batch: [track("m-gz")] })).body as ReadableStream<Uint8Array>;
     const bytes = await new Response(zip.pipeThrough(new CompressionStream("gzip"))).arrayBuffer();
