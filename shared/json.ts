@@ -52,9 +52,13 @@ function hasInexactNumber(text: string): boolean {
   return false;
 }
 
+const TOKEN_AT_RISK = /^-?\d[\d.]{15,}|[eE][+-]?\d{3,}$/;
+
+/** What a double holds is the same number whatever else the text has in it: `10.0` is 10. */
 function exactNumber(_name: string, value: unknown, context: { readonly source?: string }): unknown {
   if (typeof value !== "number" || context.source === undefined) return value;
-  return String(value) === context.source ? value : json.rawJSON(context.source);
+  const { source } = context;
+  return String(value) === source || !TOKEN_AT_RISK.test(source) ? value : json.rawJSON(source);
 }
 
 /** JSON.parse that keeps exact numbers. Throws SyntaxError, or RangeError when it is too deep to revive. */
