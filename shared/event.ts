@@ -45,12 +45,10 @@ export function isOpaqueObject(value: unknown): boolean {
   );
 }
 
-const id = (name: string, max: number) =>
-  z
-    .union([z.string().max(max), z.number()], {
-      error: `${name} must be a string of at most ${max} characters: send it as it is, it is never cut`,
-    })
-    .nullish();
+const id = (name: string, max: number) => {
+  const error = `${name} must be a string of at most ${max} characters: send it as it is, it is never cut`;
+  return z.union([z.string().max(max, { error }), z.number()], { error }).nullish();
+};
 /** Opaque: what is inside is the customer's. */
 const object = (name: string) =>
   z
@@ -76,6 +74,8 @@ const COMMON = {
   sentAt: time.optional(),
 };
 
+const GROUP_ID = `groupId must be a string of 1-${EVENT_LIMITS.idMax} characters: name the group`;
+
 /** What each type of event must look like. Fields that are not named here pass through. */
 export const EVENT_SCHEMAS = {
   track: z.object({ ...COMMON, event: required("event", "happened"), properties: object("properties") }),
@@ -94,9 +94,10 @@ export const EVENT_SCHEMAS = {
   }),
   group: z.object({
     ...COMMON,
-    groupId: z.union([z.string().min(1).max(EVENT_LIMITS.idMax), z.number()], {
-      error: `groupId must be a string of 1-${EVENT_LIMITS.idMax} characters: name the group`,
-    }),
+    groupId: z.union(
+      [z.string().min(1, { error: GROUP_ID }).max(EVENT_LIMITS.idMax, { error: GROUP_ID }), z.number()],
+      { error: GROUP_ID },
+    ),
     traits: object("traits"),
   }),
   alias: z.object({ ...COMMON, previousId: id("previousId", EVENT_LIMITS.idMax) }),

@@ -87,6 +87,24 @@ describe("one event", () => {
     expect(codeOf(one(type, event))).toBe(code);
   });
 
+  test.each<[string, EventType, object]>([
+    ["messageId", "track", { event: "e", messageId: "x".repeat(101) }],
+    ["userId", "track", { event: "e", userId: "x".repeat(501) }],
+    ["anonymousId", "track", { event: "e", anonymousId: true }],
+    ["previousId", "alias", { previousId: "x".repeat(501) }],
+    ["groupId", "group", { groupId: "" }],
+    ["groupId", "group", { groupId: "x".repeat(501) }],
+    ["event", "track", { event: 5 }],
+    ["event", "track", { event: "" }],
+    ["properties", "track", { event: "e", properties: "x" }],
+    ["name", "page", { name: 5 }],
+    ["category", "screen", { category: [] }],
+    ["traits", "identify", { traits: 5 }],
+  ])("what is refused is called by its name: %s", (field, type, sent) => {
+    const [rejection] = one(type, { userId: "u", ...sent }).rejected;
+    expect(rejection?.message).toMatch(new RegExp(`^${field} must `));
+  });
+
   test("an absurd time is kept as sent and flagged", () => {
     const body = bodyOf(one("track", { userId: "u", event: "e", timestamp: "soon" }));
     expect(body).toMatchObject({
