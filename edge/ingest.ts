@@ -275,7 +275,17 @@ export const SET_OBJECT = z.object({
   properties: z
     .unknown()
     .refine(isOpaqueObject, { error: OBJECT_PROPERTIES })
-    .meta({ type: "object", description: "Each value a string, a number, a boolean or null, under 32 KB" })
+    .meta({
+      type: ["object", "null", "array"],
+      maxItems: 0,
+      maxProperties: REQUEST_LIMITS.propertiesMax,
+      additionalProperties: { type: ["string", "number", "boolean", "null"] },
+      description: `Each value at most ${EVENT_LIMITS.bytesMax} bytes`,
+    })
+    .optional(),
+  timestamp: z
+    .unknown()
+    .meta({ description: "When the object was so; absent, when it is received" })
     .optional(),
 });
 

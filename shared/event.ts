@@ -54,7 +54,7 @@ const object = (name: string) =>
   z
     .unknown()
     .refine(isOpaqueObject, { error: `${name} must be a JSON object` })
-    .meta({ type: "object" })
+    .meta({ type: ["object", "null", "array"], maxItems: 0 })
     .optional();
 const time = z.unknown().meta({ description: "ISO 8601; seconds or milliseconds since 1970 are read too" });
 const text = (name: string) => z.string({ error: `${name} must be a string` }).nullish();
