@@ -169,7 +169,11 @@ describe("write keys", () => {
     ["Bearer", { Authorization: `Bearer ${KEY}` }, event, ""],
     ["writeKey in the body", {}, { ...event, writeKey: KEY }, ""],
     ["write_key in the body", {}, { ...event, write_key: KEY }, ""],
+    ["a header", { "X-Write-Key": KEY }, event, ""],
     ["the query", {}, event, `?writeKey=${KEY}`],
+    ["write_key, where writeKey is empty", {}, { ...event, writeKey: "", write_key: KEY }, ""],
+    ["the query, where the header is empty", { "X-Write-Key": "" }, event, `?writeKey=&write_key=${KEY}`],
+    ["the body, where Bearer is a token", { Authorization: "Bearer token" }, { ...event, writeKey: KEY }, ""],
   ])("stand in %s", async (_name, headers, body, query) => {
     expect((await post(`/v1/track${query}`, body, undefined, headers)).status).toBe(200);
   });
