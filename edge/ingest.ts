@@ -26,8 +26,8 @@ import type { PlainBatch } from "./plain.ts";
 import type { Rules } from "./rules.ts";
 
 export const REQUEST_LIMITS = {
-  /** Once decompressed. */
-  bytesMax: 500 * 1024,
+  /** Once decompressed: 500 KB of events, as SDKs count them, and what stands around and between them. */
+  bytesMax: 512 * 1024,
   eventsMax: 2500,
   objectsMax: 1000,
   propertiesMax: 10_000,
