@@ -184,7 +184,7 @@ const request = fc.record(
 const EDITS = `|"|\\|\\u0061|\\ud83d|{|}|[|]|,|:| |0|-|1.|1e5|01|+1|"a":1,"a":2,|"__proto__":{},|true|nul|\0|\x01|\t|é|"batch":[],|"batch":[`;
 
 describe("a batch read as it is", () => {
-  test("comes to what a parsed one comes to", () => {
+  test("comes to what a parsed one comes to", { timeout: 120_000 }, () => {
     let plain = 0;
     fc.assert(
       fc.property(request, fc.constantFrom(undefined, 1, "\t\r\n"), (sent, space) => {
@@ -196,7 +196,7 @@ describe("a batch read as it is", () => {
   });
 
   const edit = fc.tuple(fc.nat(), fc.nat({ max: 3 }), fc.constantFrom(...EDITS.split("|")));
-  test("whatever is done to its text", () => {
+  test("whatever is done to its text", { timeout: 120_000 }, () => {
     fc.assert(
       fc.property(request, fc.array(edit, { minLength: 1, maxLength: 3 }), (sent, edits) => {
         let body = JSON.stringify(sent);
@@ -210,7 +210,7 @@ describe("a batch read as it is", () => {
     );
   });
 
-  test("whatever is done to its bytes", () => {
+  test("whatever is done to its bytes", { timeout: 120_000 }, () => {
     fc.assert(
       fc.property(request, fc.nat(), fc.nat({ max: 255 }), (sent, where, byte) => {
         const bytes = bytesOf(JSON.stringify(sent));
