@@ -1,4 +1,5 @@
 /** Rows as text: for a person, a line of JSON, a line of CSV. Columns as in the files. */
+import * as z from "zod";
 import { iso } from "../reader/range.ts";
 import type { ChangeRow, Column } from "../reader/scan.ts";
 
@@ -66,12 +67,21 @@ function csvField(value: string | number | null): string {
 }
 
 /** Those that can be null and are shown. */
-export const TABLE_COLUMNS: readonly Column[] = ["collection", "id", "event", "image"];
+export const TABLE_COLUMNS: readonly Column[] = ["kind", "collection", "id", "event", "image"];
 const WHAT_MAX = 60;
 const TABLE_HEADER = `${"CHANGED AT".padEnd(24)}  ${"OP".padEnd(6)}  ${"COLLECTION".padEnd(12)}  ${"WHAT".padEnd(WHAT_MAX)}  ID`;
 
+const REFUSED = z.object({ reason: z.object({ code: z.string(), message: z.string() }) });
+
+/** Why an event was refused: what its image begins with, and the same for all, says little. */
+function reasonOf({ kind, image }: ChangeRow): string | null {
+  if (kind !== "rejected" || image === null) return null;
+  const { data } = REFUSED.safeParse(JSON.parse(image));
+  return data === undefined ? null : `${data.reason.code}: ${data.reason.message}`;
+}
+
 function rowText(row: ChangeRow): string {
-  const what = row.event ?? row.image ?? "";
+  const what = row.event ?? reasonOf(row) ?? row.image ?? "";
   return [
     iso(row.changedMs),
     row.op.padEnd(6),

@@ -5,6 +5,7 @@
  * which is what the edge reads. A command plans its writes from the record before and after, so that wherever it
  * fails the record names each key that is valid: doing it again leaves none behind.
  */
+import { planFault } from "../edge/plan.ts";
 import { SOURCE, SOURCE_RECORD, sourceKvKey, sourceRecordKvKey } from "../edge/sources.ts";
 import type { Source, SourceRecord } from "../edge/sources.ts";
 import { VarveError } from "../shared/errors.ts";
@@ -57,6 +58,13 @@ export function planChanges(before: SourceRecord | null, after: SourceRecord): r
   ];
 }
 
+/** An edge could not hold an event to such a plan, and would say so of each. */
+function usable(record: SourceRecord): SourceRecord {
+  const fault = record.plan === undefined ? null : planFault(record.plan);
+  if (fault === null) return record;
+  throw new VarveError("bad_plan", `The tracking plan cannot be used: ${fault}`, "Mend the plan's schemas.");
+}
+
 /** The record after the action; throws a VarveError for an action that makes no sense. */
 export function applyAction(
   before: SourceRecord | null,
@@ -73,7 +81,7 @@ export function applyAction(
       id: action.id,
       writeKeys,
     });
-    if (parsed.success) return parsed.data;
+    if (parsed.success) return usable(parsed.data);
     const faults = parsed.error.issues.map((issue) => `${issue.path.join(".")}: ${issue.message}`);
     throw new VarveError(
       "bad_source",

@@ -3,11 +3,19 @@ import type { Refused, Rejection } from "./ingest.ts";
 
 const PREFLIGHT_MAX_AGE_S = 86_400;
 
-/** `*` does not cover Authorization, so what a preflight asks for is echoed. */
+/**
+ * `*` does not cover Authorization, so what a preflight asks for is echoed. A beacon, and an SDK that is told to, sends
+ * cookies along, which a browser refuses unless they are allowed by name; here nobody reads them.
+ */
 function corsHeaders(request: Request): Record<string, string> {
+  const origin = request.headers.get("Origin");
+  const allowed: Record<string, string> =
+    origin === null
+      ? { "Access-Control-Allow-Origin": "*" }
+      : { "Access-Control-Allow-Origin": origin, "Access-Control-Allow-Credentials": "true" };
   return {
+    ...allowed,
     "Content-Type": "application/json; charset=utf-8",
-    "Access-Control-Allow-Origin": request.headers.get("Origin") ?? "*",
     "Access-Control-Expose-Headers": "Retry-After, X-RateLimit-Reset",
     "Cache-Control": "no-store",
     Vary: "Origin",

@@ -12,10 +12,17 @@ export type Body = {
   readonly sent: Uint8Array;
 };
 
-const decoder = new TextDecoder();
+const strict = new TextDecoder("utf-8", { fatal: true, ignoreBOM: false });
+const lenient = new TextDecoder();
 
-/** What is no UTF-8 becomes U+FFFD. */
-export const bodyText = ({ bytes }: Body): string => decoder.decode(bytes);
+/** What is no UTF-8 becomes half a surrogate pair, which no id may hold, and which is replaced elsewhere. */
+export function bodyText({ bytes }: Body): string {
+  try {
+    return strict.decode(bytes);
+  } catch {
+    return lenient.decode(bytes).replaceAll("\uFFFD", "\uD800");
+  }
+}
 
 const tooLarge = refused(
   413,

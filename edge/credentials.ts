@@ -16,8 +16,12 @@ const SCHEME = /^(basic|bearer)\s+(\S+)\s*$/i;
 function queryKey(url: string): string | null {
   if (!url.includes("writeKey=") && !url.includes("write_key=")) return null;
   const query = new URL(url).searchParams;
-  return query.get("writeKey") ?? query.get("write_key");
+  return firstKey(query.get("writeKey"), query.get("write_key"));
 }
+
+/** An empty key is none. */
+const firstKey = (...keys: readonly unknown[]): string | null =>
+  keys.find((key): key is string => typeof key === "string" && key !== "") ?? null;
 
 /**
  * Basic first; then the body, before Bearer, because an SDK that signs in with OAuth sends a token that is
@@ -29,8 +33,8 @@ export function writeKeyOf(request: Request, body: unknown): string | null {
     const user = basicUser(value);
     if (user !== null) return user;
   }
-  const inBody = isJsonObject(body) ? (body["writeKey"] ?? body["write_key"]) : undefined;
-  if (typeof inBody === "string" && inBody !== "") return inBody;
+  const inBody = isJsonObject(body) ? firstKey(body["writeKey"], body["write_key"]) : null;
+  if (inBody !== null) return inBody;
   if (scheme?.toLowerCase() === "bearer" && value !== undefined) return value;
-  return request.headers.get("X-Write-Key") ?? queryKey(request.url);
+  return firstKey(request.headers.get("X-Write-Key")) ?? queryKey(request.url);
 }

@@ -86,7 +86,11 @@ type Parsed = { readonly kind: "parsed"; readonly body: unknown; readonly dirty:
 function parseBody(body: Body): Parsed | Refused {
   try {
     const text = bodyText(body);
-    return { kind: "parsed", body: parseJson(text), dirty: mayNeedCleaning(text) };
+    return {
+      kind: "parsed",
+      body: parseJson(text),
+      dirty: mayNeedCleaning(text) || !text.isWellFormed(),
+    };
   } catch (error) {
     return error instanceof RangeError ? tooDeep : notJson;
   }

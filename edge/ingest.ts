@@ -5,7 +5,7 @@
  * - Of two events with one messageId in a request the first stands.
  */
 import * as z from "zod";
-import { boundedText, EVENT_LIMITS, normaliseEvent } from "../shared/event.ts";
+import { boundedText, EVENT_LIMITS, isOpaqueObject, normaliseEvent, traitsOf } from "../shared/event.ts";
 import type { Envelope, EventType, NormalEvent, Reason, Receipt } from "../shared/event.ts";
 import {
   cleanJson,
@@ -19,7 +19,7 @@ import {
   parseJson,
 } from "../shared/json.ts";
 import type { JsonObject } from "../shared/json.ts";
-import { parseTimeMs } from "../shared/time.ts";
+import { eventTimes, parseTimeMs } from "../shared/time.ts";
 import type { Batch } from "./batch.ts";
 import type { Puts } from "./items.ts";
 import type { ObjectWrite } from "./objects.ts";
@@ -27,8 +27,8 @@ import type { PlainBatch } from "./plain.ts";
 import type { Rules } from "./rules.ts";
 
 export const REQUEST_LIMITS = {
-  /** Once decompressed. */
-  bytesMax: 500 * 1024,
+  /** Once decompressed: 500 KB of events, as SDKs count them, and what stands around and between them. */
+  bytesMax: 512 * 1024,
   eventsMax: 2500,
   objectsMax: 1000,
   propertiesMax: 10_000,
@@ -256,25 +256,36 @@ function ingestEvents(
 /** identify upserts `users`, group upserts `accounts`. */
 function objectOf(event: NormalEvent, index: number): AcceptedObject | null {
   const { record, eventAtMs } = event;
-  const traits = isJsonObject(record["traits"]) ? record["traits"] : {};
+  const properties = traitsOf(event.type, record);
   if (event.type === "identify" && event.userId !== null) {
-    return { index, collection: "users", id: event.userId, eventAtMs, properties: traits };
+    return { index, collection: "users", id: event.userId, eventAtMs, properties };
   }
   if (event.type === "group") {
-    return { index, collection: "accounts", id: String(record["groupId"]), eventAtMs, properties: traits };
+    return { index, collection: "accounts", id: String(record["groupId"]), eventAtMs, properties };
   }
   return null;
 }
 
 const OBJECT_ID = "id must be a string of 1-100 characters";
+const OBJECT_ID_UNCLEAN = "id holds a NUL or half a surrogate pair: send whole characters";
 const OBJECT_PROPERTIES = "properties must be a JSON object";
 
 export const SET_OBJECT = z.object({
-  id: z.union([boundedText(1, 100), z.number()], { error: OBJECT_ID }),
+  id: z.union([boundedText(1, 100, OBJECT_ID), z.number()], { error: OBJECT_ID }),
   properties: z
     .unknown()
-    .refine((value) => value === undefined || isJsonObject(value), { error: OBJECT_PROPERTIES })
-    .meta({ type: "object", description: "Each value a string, a number, a boolean or null, under 32 KB" })
+    .refine(isOpaqueObject, { error: OBJECT_PROPERTIES })
+    .meta({
+      type: ["object", "null", "array"],
+      maxItems: 0,
+      maxProperties: REQUEST_LIMITS.propertiesMax,
+      additionalProperties: { type: ["string", "number", "boolean", "null"] },
+      description: `Each value at most ${EVENT_LIMITS.bytesMax} bytes`,
+    })
+    .optional(),
+  timestamp: z
+    .unknown()
+    .meta({ description: "When the object was so; absent, when it is received" })
     .optional(),
 });
 
@@ -302,14 +313,19 @@ function ingestSet(body: unknown, context: IngestContext): Ingested | Refused {
   }
   const objects: AcceptedObject[] = [];
   const rejected: Rejection[] = [];
-  for (const [index, object] of (sent as unknown[]).entries()) {
-    // Before it is cleaned: an id is never rewritten.
-    const unclean = context.dirty && hasUncleanId(object);
+  for (const [index, asSent] of (sent as unknown[]).entries()) {
+    const object = withTextId(asSent);
+    const isUnclean = context.dirty && hasUncleanId(object);
     if (context.dirty) cleanJson(object);
-    const reason = unclean ? UNCLEAN_ID : checkObject(object);
+    const reason = isUnclean ? { code: "bad_object", message: OBJECT_ID_UNCLEAN } : checkObject(object);
     if (reason === null && isJsonObject(object)) {
       const properties = isJsonObject(object["properties"]) ? object["properties"] : {};
-      const eventAtMs = parseTimeMs(object["timestamp"] ?? call["timestamp"]) ?? context.receivedAtMs;
+      const { timestampMs: eventAtMs } = eventTimes(
+        object["timestamp"] ?? call["timestamp"],
+        null,
+        context.receivedAtMs,
+        context.skewMaxMs,
+      );
       objects.push({ index, collection: collection.data, id: String(object["id"]), eventAtMs, properties });
     } else {
       const { code, message } = reason ?? { code: "bad_object", message: OBJECT_PROPERTIES };
@@ -319,13 +335,16 @@ function ingestSet(body: unknown, context: IngestContext): Ingested | Refused {
   return { kind: "ingested", total: sent.length, batches: [], puts: [], events: [], objects, rejected };
 }
 
-const UNCLEAN_ID: Reason = {
-  code: "bad_object",
-  message: "id holds a NUL or half a surrogate pair: send whole characters",
-};
+/** Digits too long for a double are still digits, as in an event's ids. */
+function withTextId(object: unknown): unknown {
+  const id = isJsonObject(object) ? object["id"] : undefined;
+  return isJsonObject(object) && isRawNumber(id) ? { ...object, id: id.rawJSON } : object;
+}
 
-const hasUncleanId = (object: unknown): boolean =>
-  isJsonObject(object) && typeof object["id"] === "string" && !isCleanText(object["id"]);
+function hasUncleanId(object: unknown): boolean {
+  const id = isJsonObject(object) ? object["id"] : undefined;
+  return typeof id === "string" && !isCleanText(id);
+}
 
 function checkObject(object: unknown): Reason | null {
   const checked = SET_OBJECT.safeParse(object);

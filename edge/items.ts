@@ -47,6 +47,7 @@ export function eventOf({ bytes }: Puts): JsonObject {
 
 /** The event as it was sent, without its write key; cut, as a string, where it is too large to keep. */
 function keptEvent(event: unknown): unknown {
+  if (typeof event === "string") return cleanText(event.slice(0, EVENT_LIMITS.bytesMax));
   const kept = isJsonObject(event) ? { ...event, writeKey: undefined, write_key: undefined } : event;
   try {
     const text = JSON.stringify(kept) ?? "null";

@@ -1,5 +1,5 @@
 /** One event of a batch, read as it is: what its members are, and whether its item can be written from its bytes. */
-import { EVENT_COLLECTIONS, EVENT_LIMITS } from "../shared/event.ts";
+import { EVENT_COLLECTIONS, EVENT_LIMITS, traitsOf } from "../shared/event.ts";
 import type { Envelope, EventType } from "../shared/event.ts";
 import { eventPk } from "../shared/item.ts";
 import { parseJson } from "../shared/json.ts";
@@ -252,9 +252,15 @@ export class PlainReader {
       collection: type === "group" ? "accounts" : "users",
       id: this.#fieldText(number),
       eventAtMs,
-      properties:
-        this.copier.kindOf(TRAITS) === OBJECT ? (parseJson(this.#fieldText(TRAITS)) as JsonObject) : {},
+      properties: this.#traits(type),
     });
+  }
+
+  #traits(type: EventType): JsonObject {
+    const objectIn = (number: number): unknown =>
+      this.copier.kindOf(number) === OBJECT ? parseJson(this.#fieldText(number)) : undefined;
+    const traits = objectIn(TRAITS);
+    return traitsOf(type, traits === undefined ? { context: objectIn(CONTEXT) } : { traits });
   }
 
   #writeTime(number: number | null): void {

@@ -2,13 +2,12 @@
  * What a source asks of its events, past what every event must be: its tracking plan, its clients' IP
  * address, its bots. Compiled once a source; pure.
  */
-import { Validator } from "@cfworker/json-schema";
-import type { Schema } from "@cfworker/json-schema";
-import { EVENT_LIMITS } from "../shared/event.ts";
 import type { NormalEvent, Reason } from "../shared/event.ts";
-import { isDeeperThan, isJsonObject, withDoubles } from "../shared/json.ts";
+import { isJsonObject } from "../shared/json.ts";
 import type { JsonObject } from "../shared/json.ts";
-import type { Source, TrackingPlan } from "./sources.ts";
+import { compilePlan } from "./plan.ts";
+import type { Finding } from "./plan.ts";
+import type { Source } from "./sources.ts";
 
 /** What the connection says of the client. */
 export type Client = { readonly ip: string | null; readonly userAgent: string | null };
@@ -44,48 +43,11 @@ function applyIp(record: JsonObject, policy: Source["ip"], client: Client): void
   if (client.ip !== null && context["ip"] === undefined) record["context"] = { ...context, ip: client.ip };
 }
 
-type Plan = (event: NormalEvent) => readonly string[];
-
-const VIOLATIONS_MAX = 10;
 const NONE: readonly string[] = [];
-
-function compilePlan(plan: TrackingPlan): Plan {
-  const validators = new Map(
-    Object.entries(plan.events).map(([name, schema]) => [
-      name,
-      new Validator(schema as Schema, "2020-12", false),
-    ]),
-  );
-  return (event) => {
-    const name = event.type === "track" ? event.name : event.type;
-    const validator = validators.get(name ?? "");
-    if (validator === undefined) {
-      const unplanned = event.type === "track" && plan.unplanned === "violation";
-      return unplanned ? [`${name ?? "the event"} is not in the tracking plan`] : [];
-    }
-    const { record, type } = event;
-    const subject = record[type === "identify" || type === "group" ? "traits" : "properties"] ?? {};
-    // Deeper is refused in any case, and would be too deep for a schema that refers to itself.
-    if (isDeeperThan(subject, EVENT_LIMITS.depthMax)) return NONE;
-    return violationsOf(validator, withDoubles(subject));
-  };
-}
-
-function violationsOf(validator: Validator, subject: unknown): readonly string[] {
-  try {
-    const { valid, errors } = validator.validate(subject);
-    if (valid) return NONE;
-    return errors
-      .slice(-VIOLATIONS_MAX)
-      .map(({ instanceLocation, error }) => `${instanceLocation}: ${error}`);
-  } catch (error) {
-    // A pattern that is no regular expression, a reference to nowhere: seen when it is first used.
-    return [`its schema cannot be applied: ${error instanceof Error ? error.message : String(error)}`];
-  }
-}
-
 const BOT_FLAG: readonly string[] = ["bot"];
 const PLAN_FLAG = "plan_violation";
+const UNUSABLE_FLAG = "plan_unusable";
+const KEPT: Finding = { kind: "kept" };
 const ACCEPTED: Verdict = { kind: "accepted", flags: NONE, violations: NONE };
 
 /** Whether all that the source asks of an event is whether it is a bot's. */
@@ -103,8 +65,13 @@ export function compileSource(source: Source): CompiledSource {
     if (source.ip !== "keep" || context["direct"] === true) applyIp(record, source.ip, client);
     const userAgent = context["userAgent"] ?? client.userAgent;
     const bot = typeof userAgent === "string" && isBot(userAgent);
-    const violations = plan === null ? NONE : plan(event);
-    if (violations.length === 0) return bot ? { ...ACCEPTED, flags: BOT_FLAG } : ACCEPTED;
+    const finding = plan === null ? KEPT : plan(event);
+    if (finding.kind === "kept") return bot ? { ...ACCEPTED, flags: BOT_FLAG } : ACCEPTED;
+    if (finding.kind === "unusable") {
+      const flags = bot ? [...BOT_FLAG, UNUSABLE_FLAG] : [UNUSABLE_FLAG];
+      return { kind: "accepted", flags, violations: [finding.reason] };
+    }
+    const { violations } = finding;
     if (source.plan?.onViolation === "reject") {
       const message = `the event breaks its tracking plan: ${violations.join("; ")}`;
       return { kind: "rejected", reason: { code: PLAN_FLAG, message } };

@@ -163,7 +163,11 @@ async function callWithRetry(
 }
 
 /** Only these say that the item itself is at fault; the rest (no such table, no right) is ours to mend. */
-const ITEM_FAULTS = new Set(["ValidationException", "ItemCollectionSizeLimitExceededException"]);
+const ITEM_FAULTS = new Set([
+  "ValidationException",
+  "SerializationException",
+  "ItemCollectionSizeLimitExceededException",
+]);
 
 function failureOf(
   answer: Exclude<DynamoAnswer, { kind: "ok" }>,

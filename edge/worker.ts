@@ -11,10 +11,12 @@ import type { Bindings } from "./config.ts";
 import { writeKeyOf } from "./credentials.ts";
 import { checkBindings, drainQueue, handleCall } from "./gateway.ts";
 import { refused } from "./ingest.ts";
-import type { Call, Refused } from "./ingest.ts";
+import type { Call } from "./ingest.ts";
 import { log, reasonOf } from "./log.ts";
 import { openApi } from "./openapi.ts";
+import type { Route } from "./openapi.ts";
 import { rudderSourceConfig, segmentSettings } from "./settings.ts";
+import type { Source } from "./sources.ts";
 
 const SHORT = { track: "t", identify: "i", page: "p", screen: "s", group: "g", alias: "a" } as const;
 
@@ -33,49 +35,98 @@ const CALLS = new Map<string, Call>([
 /** SDKs' own telemetry: taken, so that they are content, and not kept. */
 const TELEMETRY = ["/v1/m", "/rsaMetrics"];
 
-const wrongMethod = (allowed: string): Refused =>
-  refused(405, "wrong_method", `this path takes ${allowed}`, `send it with ${allowed}`);
+type Reading = {
+  readonly request: Request;
+  readonly bindings: Bindings;
+  readonly clock: Clock;
+  /** What the path says. */
+  readonly key: string | null;
+};
+type Read = Route & {
+  readonly kind: "read";
+  readonly answer: (reading: Reading) => Promise<Response> | Response;
+};
+
+/** Whole seconds, spread out. */
+const retryAfterS = (clock: Clock): number => 1 + Math.floor(clock.random() * 5);
+
+async function answerSettings(
+  { request, bindings, clock, key }: Reading,
+  settingsOf: (source: Source, writeKey: string) => object,
+): Promise<Response> {
+  const found = await findSource(key ?? writeKeyOf(request, null), bindings, clock);
+  if (found.kind === "authorised") {
+    return answerJson(request, 200, settingsOf(found.source, found.writeKey));
+  }
+  return answerRefused(request, found, found.status === 503 ? retryAfterS(clock) : undefined);
+}
+
+const answerSegment = (reading: Reading): Promise<Response> =>
+  answerSettings(reading, (_, writeKey) => segmentSettings(writeKey, new URL(reading.request.url)));
+
+/** What SDKs and people fetch; a variable of a path stands as `{name}`. */
+const READS: readonly Read[] = [
+  ...["/v1/projects/{key}/settings", "/projects/{key}/settings"].map((path): Read => ({
+    kind: "read",
+    path,
+    summary: "Segment's settings",
+    keyed: true,
+    answer: answerSegment,
+  })),
+  {
+    kind: "read",
+    path: "/sourceConfig",
+    summary: "RudderStack's source configuration",
+    keyed: true,
+    answer: (reading) => answerSettings(reading, rudderSourceConfig),
+  },
+  {
+    kind: "read",
+    path: "/healthz",
+    summary: "Whether the worker is configured",
+    keyed: false,
+    answer: ({ request, bindings }) => {
+      checkBindings(bindings);
+      return answerJson(request, 200, { status: "ok" });
+    },
+  },
+  {
+    kind: "read",
+    path: "/openapi.json",
+    summary: "This document",
+    keyed: false,
+    answer: ({ request }) => answerJson(request, 200, openApi(ROUTES)),
+  },
+];
+
+const ROUTES: readonly Route[] = [
+  ...Array.from(CALLS, ([path, call]): Route => ({ kind: "call", path, call })),
+  ...TELEMETRY.map((path): Route => ({ kind: "telemetry", path })),
+  ...READS,
+];
+
+const ALLOWED = { GET: "GET, HEAD, OPTIONS", POST: "POST, OPTIONS" } as const;
+
+async function answerWrongMethod(request: Request, method: keyof typeof ALLOWED): Promise<Response> {
+  await drainBody(request);
+  const fault = refused(405, "wrong_method", `this path takes ${method}`, `send it with ${method}`);
+  const response = answerRefused(request, fault);
+  response.headers.set("Allow", ALLOWED[method]);
+  return response;
+}
+
 const unknownPath = refused(404, "unknown_path", "no such path", "see /openapi.json for those there are");
 const failed = refused(503, "internal", "the gateway failed", "send it again; if it lasts, see its log");
 
 type App = Hono<{ Bindings: Bindings }>;
 
-async function settingsAnswer(
-  request: Request,
-  writeKey: string | null,
-  bindings: Bindings,
-  clock: Clock,
-  kind: "segment" | "rudder",
-): Promise<Response> {
-  const found = await findSource(writeKey, bindings, clock);
-  if (found.kind === "refused") return answerRefused(request, found);
-  if (kind === "rudder") return answerJson(request, 200, rudderSourceConfig(found.source, found.writeKey));
-  return answerJson(request, 200, segmentSettings(found.writeKey, new URL(request.url)));
-}
-
 function addReads(app: App, clock: Clock): void {
-  for (const path of ["/v1/projects/:key/settings", "/projects/:key/settings"]) {
-    app.get(path, (c) => settingsAnswer(c.req.raw, c.req.param("key") ?? null, c.env, clock, "segment"));
-  }
-  app.get("/sourceConfig", (c) =>
-    settingsAnswer(c.req.raw, writeKeyOf(c.req.raw, null), c.env, clock, "rudder"),
-  );
-  app.get("/healthz", (c) => {
-    checkBindings(c.env);
-    return answerJson(c.req.raw, 200, { status: "ok" });
-  });
-  app.get("/openapi.json", (c) => answerJson(c.req.raw, 200, openApi([...CALLS])));
-  for (const path of [
-    "/v1/projects/:key/settings",
-    "/projects/:key/settings",
-    "/sourceConfig",
-    "/healthz",
-    "/openapi.json",
-  ]) {
-    app.all(path, async (c) => {
-      await drainBody(c.req.raw);
-      return answerRefused(c.req.raw, wrongMethod("GET"));
-    });
+  for (const { path, answer } of READS) {
+    const pattern = path.replaceAll(/\{(\w+)\}/g, ":$1");
+    app.get(pattern, (c) =>
+      answer({ request: c.req.raw, bindings: c.env, clock, key: c.req.param("key") ?? null }),
+    );
+    app.all(pattern, (c) => answerWrongMethod(c.req.raw, "GET"));
   }
 }
 
@@ -88,10 +139,7 @@ function addCalls(app: App, clock: Clock): void {
     });
   }
   for (const path of [...CALLS.keys(), ...TELEMETRY]) {
-    app.all(path, async (c) => {
-      await drainBody(c.req.raw);
-      return answerRefused(c.req.raw, wrongMethod("POST"));
-    });
+    app.all(path, (c) => answerWrongMethod(c.req.raw, "POST"));
   }
 }
 
@@ -110,7 +158,7 @@ function createApp(clock: Clock): App {
       const fault = refused(503, error.code, error.message, error.fix);
       return answerRefused(c.req.raw, fault, 30);
     }
-    return answerRefused(c.req.raw, failed, 1 + Math.floor(clock.random() * 5));
+    return answerRefused(c.req.raw, failed, retryAfterS(clock));
   });
   return app;
 }

@@ -35,7 +35,8 @@ export const EVENT_COLLECTIONS: Readonly<Record<EventType, string>> = {
   alias: "aliases",
 };
 
-function isOpaqueObject(value: unknown): boolean {
+/** Nothing at all, or an object; PHP writes an empty one as `[]`. */
+export function isOpaqueObject(value: unknown): boolean {
   return (
     value === undefined ||
     value === null ||
@@ -54,18 +55,16 @@ export const boundedText = (min: number, max: number | null, error?: string) =>
     .refine((text) => text.length >= min && (max === null || text.length <= max), error)
     .meta({ ...(min > 0 && { minLength: min }), ...(max !== null && { maxLength: max }) });
 
-const id = (name: string, max: number) =>
-  z
-    .union([boundedText(0, max), z.number()], {
-      error: `${name} must be a string of at most ${max} characters: send it as it is, it is never cut`,
-    })
-    .nullish();
+const id = (name: string, max: number) => {
+  const error = `${name} must be a string of at most ${max} characters: send it as it is, it is never cut`;
+  return z.union([boundedText(0, max, error), z.number()], { error }).nullish();
+};
 /** Opaque: what is inside is the customer's. PHP writes an empty object as `[]`. */
 const object = (name: string) =>
   z
     .unknown()
     .refine(isOpaqueObject, { error: `${name} must be a JSON object` })
-    .meta({ type: "object" })
+    .meta({ type: ["object", "null", "array"], maxItems: 0 })
     .optional();
 const time = z.unknown().meta({ description: "ISO 8601; seconds or milliseconds since 1970 are read too" });
 const text = (name: string) => z.string({ error: `${name} must be a string` }).nullish();
@@ -82,6 +81,8 @@ const COMMON = {
   originalTimestamp: time.optional(),
   sentAt: time.optional(),
 };
+
+const GROUP_ID = `groupId must be a string of 1-${EVENT_LIMITS.idMax} characters: name the group`;
 
 /** What each type of event must look like. Fields that are not named here pass through. */
 export const EVENT_SCHEMAS = {
@@ -101,9 +102,7 @@ export const EVENT_SCHEMAS = {
   }),
   group: z.object({
     ...COMMON,
-    groupId: z.union([boundedText(1, EVENT_LIMITS.idMax), z.number()], {
-      error: `groupId must be a string of 1-${EVENT_LIMITS.idMax} characters: name the group`,
-    }),
+    groupId: z.union([boundedText(1, EVENT_LIMITS.idMax, GROUP_ID), z.number()], { error: GROUP_ID }),
     traits: object("traits"),
   }),
   alias: z.object({ ...COMMON, previousId: id("previousId", EVENT_LIMITS.idMax) }),
@@ -209,6 +208,13 @@ function checkIds(type: EventType, raw: JsonObject): Reason | null {
   const known = [userId, anonymousId, idText(raw["previousId"])].filter((value) => value !== null);
   if (known.length > 1) return null;
   return { code: "missing_id", message: "alias joins two ids: send previousId beside userId" };
+}
+
+/** RudderStack's SDKs put an identify's traits into its context. */
+export function traitsOf(type: EventType, { traits, context }: JsonObject): JsonObject {
+  if (isJsonObject(traits)) return traits;
+  const inContext = type === "identify" && isJsonObject(context) ? context["traits"] : undefined;
+  return isJsonObject(inContext) ? inContext : {};
 }
 
 const isPlainId = (value: unknown, max: number): boolean =>

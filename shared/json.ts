@@ -52,9 +52,9 @@ function hasInexactNumber(text: string): boolean {
   return false;
 }
 
+/** Judged alone, so that a number (it may be an id) comes to the same in any company. */
 function exactNumber(_name: string, value: unknown, context: { readonly source?: string }): unknown {
   const { source } = context;
-  // Judged alone, so that a number (it may be an id) comes to the same in any company.
   if (typeof value !== "number" || source === undefined || !hasInexactNumber(source)) return value;
   return json.rawJSON(source);
 }
@@ -123,22 +123,6 @@ export function cleanJson(value: unknown): void {
     if (Array.isArray(next)) cleanArray(next, pending);
     else cleanObject(next as JsonObject, pending);
   }
-}
-
-function holdsRawNumber(value: unknown): boolean {
-  const pending: unknown[] = [value];
-  while (pending.length > 0) {
-    const next = pending.pop();
-    if (typeof next !== "object" || next === null) continue;
-    if (json.isRawJSON(next)) return true;
-    for (const child of Object.values(next)) pending.push(child);
-  }
-  return false;
-}
-
-/** The value with each number as the double next to it, for who knows no others. Its caller bounds its depth. */
-export function withDoubles(value: unknown): unknown {
-  return holdsRawNumber(value) ? (JSON.parse(JSON.stringify(value)) as unknown) : value;
 }
 
 /** True when `value` nests deeper than `depthMax` objects and arrays. */

@@ -34,7 +34,8 @@ function canonicalMs(text: string): number | null {
   if (!text.startsWith(lastMinute)) {
     const minute = text.slice(0, 16);
     const ms = CANONICAL.test(text) ? Date.parse(`${minute}:00.000Z`) : Number.NaN;
-    if (Number.isNaN(ms)) return null;
+    // Date.parse takes 30 February for 2 March, and 24:00 for the next day's beginning.
+    if (Number.isNaN(ms) || !new Date(ms).toISOString().startsWith(minute)) return null;
     lastMinute = minute;
     lastMinuteMs = ms;
   }
@@ -47,10 +48,10 @@ function canonicalMs(text: string): number | null {
 
 /** Milliseconds since the epoch, UTC; null when `value` is no time. */
 export function parseTimeMs(value: unknown): number | null {
-  if (typeof value === "number" || isRawNumber(value)) {
-    const number = typeof value === "number" ? value : Number(value.rawJSON);
-    if (!Number.isFinite(number) || number <= 0) return null;
-    return Math.trunc(number < SECONDS_MAX ? number * 1000 : number);
+  if (isRawNumber(value)) return parseTimeMs(Number(value.rawJSON));
+  if (typeof value === "number") {
+    if (!Number.isFinite(value) || value <= 0) return null;
+    return Math.trunc(value < SECONDS_MAX ? value * 1000 : value);
   }
   if (typeof value !== "string") return null;
   const canonical = canonicalMs(value);
@@ -92,7 +93,8 @@ export function eventTimes(
   const originalMs = canonical ?? parseTimeMs(original);
   if (originalMs === null)
     return { timestampMs: receivedAtMs, asSent: null, flags: ["timestamp_unreadable"] };
-  const skewed = sentMs !== null && Math.abs(receivedAtMs - sentMs) > skewMaxMs;
+  // Before 1970 it is a time that was never set, as Go writes it, and says nothing of a clock.
+  const skewed = sentMs !== null && sentMs >= 0 && Math.abs(receivedAtMs - sentMs) > skewMaxMs;
   const timestampMs = skewed ? receivedAtMs - (sentMs - originalMs) : originalMs;
   if (timestampMs < 0) return { timestampMs: receivedAtMs, asSent: null, flags: ["timestamp_before_1970"] };
   if (timestampMs > receivedAtMs + FUTURE_MAX_MS) {

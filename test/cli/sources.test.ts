@@ -38,6 +38,17 @@ describe("a source's next state", () => {
     expect(() => applyAction(null, { kind: "disable", id: "nope" }, newKey)).toThrow("no source nope");
     expect(() => applyAction(null, { ...ADD, id: "Not An Id" }, newKey)).toThrow("a source id is");
   });
+
+  test("a tracking plan that no edge can use is refused", () => {
+    const plan = {
+      onViolation: "mark" as const,
+      unplanned: "allow" as const,
+      events: { Paid: { properties: { total: { $ref: "#/definitions/money" } } } },
+    };
+    expect(() =>
+      applyAction(null, { kind: "add", id: "shop", settings: { plan }, unset: [] }, newKey),
+    ).toThrow('Paid: #/properties/total: $ref "#/definitions/money" is nowhere in the schema');
+  });
 });
 
 /** KV that fails at the write of this number, which it does or does not do. */

@@ -27,7 +27,7 @@ function send(agent: Agent, url: string, { method, path, headers, body }: Hostil
         ? { "content-length": String(body.length) }
         : { "transfer-encoding": "chunked" };
     const request = httpRequest(
-      `${url}${encodeURI(path)}`,
+      `${url}${encodeURI(path.toWellFormed())}`,
       { method, agent, headers: { ...headers, ...length } },
       (response) => {
         const chunks: Buffer[] = [];

@@ -32,6 +32,8 @@ const CORPUS: readonly string[] = [
   '{"batch":[{"type":"track","event":"e","userId":"u","__proto__":{"x":1},"constructor":{"prototype":{"x":1}}}]}',
   '{"event":"e","userId":"u","properties":{"\\u005f_proto__":{"polluted":true}}}',
   '{"event":"\\u0000","userId":"\\ud800","properties":{"\\udfff":"\\u0000"}}',
+  '{"event":"cut \\ud83d","userId":"u","properties":{"\\ude00":"cut \\ud83d"},"traits":{"a\\ud83d":"\\ud83d"}}',
+  '{"batch":[{"type":"page","name":"cut \\ud83d","userId":"u"},{"type":"identify","userId":"u","traits":{"a\\ud83d":"\\ud83d"}},"cut \\ud83d"]}',
   '{"event":"e","userId":"u","properties":{"n":1e400,"m":-1e400,"d":0.1234567890123456789012,"i":123456789012345678901234567890}}',
   '{"event":"e","userId":12345678901234567890,"messageId":98765432109876543210}',
   '{"batch":[{"type":"track","event":"e","userId":{"length":1e400}},{"type":"track","event":{"length":1e400},"userId":"u"}]}',
@@ -80,6 +82,7 @@ const messageId = fc.constant(null).map(() => `fuzz-${process.pid}-${messages++}
 const odd = fc.oneof(
   { weight: 3, arbitrary: fc.string({ unit: "binary", maxLength: 30 }) },
   fc.constantFrom<unknown>(null, true, -0, 1.5, "", [], {}, [[]], { a: null }, "x".repeat(200)),
+  fc.constantFrom<unknown>("cut \ud83d", "\ude00", "a\u0000", { "cut \ud83d": "cut \ud83d" }, ["\ude00"]),
   fc.double(),
   fc.jsonValue({ maxDepth: 4 }),
 );

@@ -96,6 +96,24 @@ describe("one event", () => {
     expect(codeOf(one("track", sent))).toBe(code);
   });
 
+  test.each<[string, EventType, object]>([
+    ["messageId", "track", { event: "e", messageId: "x".repeat(101) }],
+    ["userId", "track", { event: "e", userId: "x".repeat(501) }],
+    ["anonymousId", "track", { event: "e", anonymousId: true }],
+    ["previousId", "alias", { previousId: "x".repeat(501) }],
+    ["groupId", "group", { groupId: "" }],
+    ["groupId", "group", { groupId: "x".repeat(501) }],
+    ["event", "track", { event: 5 }],
+    ["event", "track", { event: "" }],
+    ["properties", "track", { event: "e", properties: "x" }],
+    ["name", "page", { name: 5 }],
+    ["category", "screen", { category: [] }],
+    ["traits", "identify", { traits: 5 }],
+  ])("what is refused is called by its name: %s", (field, type, sent) => {
+    const [rejection] = one(type, { userId: "u", ...sent }).rejected;
+    expect(rejection?.message).toMatch(new RegExp(`^${field} must `));
+  });
+
   test("an absurd time is kept as sent and flagged", () => {
     const body = bodyOf(one("track", { userId: "u", event: "e", timestamp: "soon" }));
     expect(body).toMatchObject({
@@ -193,11 +211,15 @@ describe("a batch", () => {
         { type: "identify", userId: "u", traits: { a: 1 }, messageId: "1" },
         { type: "identify", anonymousId: "a", traits: { a: 1 }, messageId: "2" },
         { type: "group", userId: "u", groupId: 5, messageId: "3" },
+        { type: "identify", userId: "v", context: { traits: { b: 2 } }, messageId: "4" },
+        { type: "group", userId: "v", groupId: "g", context: { traits: { b: 2 } }, messageId: "5" },
       ],
     });
     expect(result.objects).toMatchObject([
       { collection: "users", id: "u", properties: { a: 1 }, index: 0 },
       { collection: "accounts", id: "5", properties: {}, index: 2 },
+      { collection: "users", id: "v", properties: { b: 2 }, index: 3 },
+      { collection: "accounts", id: "g", properties: {}, index: 4 },
     ]);
   });
 });
@@ -225,8 +247,42 @@ describe("set", () => {
     ["a large value", { id: "1", properties: { a: "x".repeat(33_000) } }, "value_too_large"],
     ["text for an object", "x", "bad_object"],
     ["an id with a length that no double holds", parseJson('{"id":{"length":1e400}}'), "bad_object"],
+    ["an id with a NUL", { id: "a\u0000" }, "bad_object"],
+    ["half a surrogate pair in its id", { id: "\ud800" }, "bad_object"],
+    ["a list for properties", { id: "1", properties: [1] }, "bad_object"],
   ])("%s is rejected by name", (_name, object, code) => {
     const result = set({ collection: "rooms", objects: [object, { id: "ok", properties: { n: null } }] });
     expect(result).toMatchObject({ rejected: [{ index: 0, code }], objects: [{ id: "ok", index: 1 }] });
+  });
+
+  const objectsOf = (objects: unknown) => {
+    const result = set({ collection: "rooms", objects: parseJson(JSON.stringify(objects)) });
+    return result.kind === "ingested" ? result.objects : result;
+  };
+
+  test("an id that is a number is its digits, and what is said of nothing is nothing", () => {
+    const objects = parseJson(
+      '[{"id":1234567890123456789},{"id":7,"properties":null},{"id":"8","properties":[]}]',
+    );
+    expect(set({ collection: "rooms", objects })).toMatchObject({
+      rejected: [],
+      objects: [{ id: "1234567890123456789" }, { id: "7", properties: {} }, { id: "8", properties: {} }],
+    });
+  });
+
+  test("its time is told, and an absurd one does not stand in the way of later writes", () => {
+    const times = ["2026-11-20T00:00:00Z", "2099-01-01T00:00:00Z", "0001-01-01T00:00:00Z", "soon", 1.7e18];
+    const objects = times.map((timestamp, n) => ({ id: String(n), timestamp }));
+    const received = Date.parse(RECEIVED);
+    expect(objectsOf(objects)).toMatchObject([
+      { eventAtMs: Date.parse("2026-11-20T00:00:00Z") },
+      ...times.slice(1).map(() => ({ eventAtMs: received })),
+    ]);
+  });
+
+  test("what is wrong with an id is said by its name", () => {
+    expect(set({ collection: "rooms", objects: [{ id: "" }] })).toMatchObject({
+      rejected: [{ message: "id must be a string of 1-100 characters" }],
+    });
   });
 });

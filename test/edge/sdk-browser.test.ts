@@ -46,6 +46,7 @@ beforeAll(async () => {
   edge = await startEdgeHost({
     "wk-next": { id: "next" },
     "wk-unload": { id: "unload" },
+    "wk-cookies": { id: "cookies" },
     "wk-rjs": { id: "rjs" },
     "wk-beacon": { id: "beacon" },
   });
@@ -119,6 +120,18 @@ test("analytics-next in batches sends what it has when the page goes", async () 
   await page.close();
 });
 
+test("analytics-next that is told to send cookies along", async () => {
+  const page = await open("/segment");
+  await run(
+    page,
+    `start("wk-cookies", "${edge.url}", { strategy: "standard", config: { credentials: "include" } })`,
+  );
+  await run(page, `analytics.track("Paid", { total: 5 })`);
+  await until(async () => (await typesIn("cookies")).length >= 1, 15_000);
+  expect(await typesIn("cookies")).toEqual(["track"]);
+  await page.close();
+});
+
 test("rudder analytics-js fetches its sourceConfig, then sends each call", async () => {
   const page = await open("/rudder");
   await run(page, `start("wk-rjs", "${edge.url}", false)`);
@@ -127,6 +140,7 @@ test("rudder analytics-js fetches its sourceConfig, then sends each call", async
   await run(page, `rudder.track("Paid", { total: 5 })`);
   await until(async () => (await typesIn("rjs")).length >= 3, 20_000);
   expect(await typesIn("rjs")).toEqual(["identify", "page", "track"]);
+  expect((await edge.items("rjs")).get("o#rjs#users#bob")).toMatchObject({ "p.plan": { S: "free" } });
   await page.close();
 });
 

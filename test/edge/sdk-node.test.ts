@@ -84,3 +84,20 @@ test("objects, as objects-go sends them: key in the body alone, partial objects 
   expect(items.size).toBe(100);
   expect(items.get("o#set#rooms#r7")).toMatchObject({ "p.beds": { N: "2" }, "p.view": { S: "sea" } });
 });
+
+test("objects in the largest request that objects-go makes: it counts 500 KB of them, and not what stands between", async () => {
+  const objects: object[] = [];
+  let bytes = 0;
+  for (let n = 0; n < 99; n++) {
+    const object = { id: `big${n}`, properties: { note: "x".repeat(5_130) } };
+    bytes += JSON.stringify(object).length;
+    objects.push(object);
+  }
+  const last = { id: "last", properties: { note: "x".repeat(500 * 1024 - bytes - 40) } };
+  bytes += JSON.stringify(last).length;
+  expect(bytes).toBeLessThan(500 * 1024);
+  const body = JSON.stringify({ collection: "rooms", write_key: "wk-set", objects: [...objects, last] });
+  expect(body.length).toBeGreaterThan(500 * 1024);
+  const response = await fetch(`${edge.url}/v1/set`, { method: "POST", body });
+  expect([response.status, await response.json()]).toEqual([200, { success: true }]);
+});

@@ -35,7 +35,8 @@ function scripted(
 
 const ok = (text = '{"UnprocessedItems":{}}'): DynamoAnswer => ({ kind: "ok", text });
 const throttled: DynamoAnswer = { kind: "throttled", errorType: "ThrottlingException", message: "slow down" };
-const invalid: DynamoAnswer = { kind: "refused", errorType: "ValidationException", message: "too big" };
+const invalid = { kind: "refused", errorType: "ValidationException", message: "too big" } as const;
+const unreadable = { kind: "refused", errorType: "SerializationException", message: "" } as const;
 const invalidCredentials: DynamoAnswer = {
   kind: "refused",
   errorType: "UnrecognizedClientException",
@@ -109,13 +110,16 @@ describe("events", () => {
     expect([dynamo.calls.length, left.batches.length]).toEqual([2, 1]);
   });
 
-  test("one that the table refuses for good is named, and the rest is written", async () => {
-    const dynamo = scripted((call) => (call.body.includes('"n":7}') ? invalid : ok()));
-    expect(await write(dynamo, { batches: batches(10) })).toEqual({
-      ...DONE,
-      unwritable: [{ index: 7, message: "too big" }],
-    });
-  });
+  test.each([invalid, unreadable])(
+    "one that the table refuses for good ($errorType) is named, and the rest is written",
+    async (refusal) => {
+      const dynamo = scripted((call) => (call.body.includes('"n":7}') ? refusal : ok()));
+      expect(await write(dynamo, { batches: batches(10) })).toEqual({
+        ...DONE,
+        unwritable: [{ index: 7, message: refusal.message }],
+      });
+    },
+  );
 
   test("a missing table is not the events' fault", async () => {
     const missing: DynamoAnswer = {

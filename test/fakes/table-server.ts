@@ -98,6 +98,16 @@ function update(items: Map<string, AttributeMap>, request: Update): object | Fau
   return {};
 }
 
+/** The body; null when some text in it is not well-formed, which DynamoDB does not read. */
+function parse(text: string): unknown {
+  let isWellFormed = true;
+  const body: unknown = JSON.parse(text, (name, value: unknown) => {
+    isWellFormed &&= name.isWellFormed() && (typeof value !== "string" || value.isWellFormed());
+    return value;
+  });
+  return isWellFormed ? body : null;
+}
+
 async function textOf(request: IncomingMessage): Promise<string> {
   const chunks: Buffer[] = [];
   for await (const chunk of request) chunks.push(chunk as Buffer);
@@ -112,8 +122,13 @@ export async function startTableServer(port = 0): Promise<TableServer> {
     calls += 1;
     void textOf(request).then((text) => {
       const batch = String(request.headers["x-amz-target"]).endsWith("BatchWriteItem");
-      const body = JSON.parse(text) as unknown;
-      const answer = batch ? batchWrite(items, body as BatchWrite) : update(items, body as Update);
+      const body = parse(text);
+      const answer =
+        body === null
+          ? { type: "com.amazon.coral.service#SerializationException", message: "" }
+          : batch
+            ? batchWrite(items, body as BatchWrite)
+            : update(items, body as Update);
       const fault = "type" in answer ? (answer as Fault) : null;
       response.statusCode = fault === null ? 200 : 400;
       response.end(JSON.stringify(fault === null ? answer : { __type: fault.type, message: fault.message }));

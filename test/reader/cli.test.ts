@@ -34,7 +34,15 @@ beforeAll(async () => {
     [
       object("users", "u1", T0 + 3000, { op: "update" }),
       object("orders", "o1", T0 + 4000, { event: "", eventMs: T0 }),
-      { changedMs: T0 + 5000, key: '{"pk":"r#shop#r1"}', kind: "rejected", collection: "rejected", id: "r1" },
+      {
+        changedMs: T0 + 5000,
+        key: '{"pk":"r#shop#r1"}',
+        kind: "rejected",
+        collection: "rejected",
+        id: "r1",
+        image:
+          '{"reason":{"code":"missing_event","message":"event must be a string"},"event":{"userId":"u"}}',
+      },
     ],
     T0 + 6000,
   );
@@ -117,6 +125,8 @@ describe("changes", () => {
   test("--rejected is what was refused; by version", async () => {
     const { stdout } = await varve("changes", "--since", "1", "--json", "--rejected");
     expect(lines(stdout).map((line) => (JSON.parse(line) as { id: string }).id)).toEqual(["r1"]);
+    const table = await varve("changes", "--since", "1", "--rejected");
+    expect(table.stdout).toMatch(/rejected +missing_event: event must be a string +r1\n/);
   });
 
   test.each([

@@ -26,6 +26,11 @@ describe("parseJson keeps numbers exact", () => {
     }
   });
 
+  test("and a number is the same whatever stands beside it", () => {
+    const alone = parseJson('{"a":10.0,"b":1E3,"c":-0}') as object;
+    expect(parseJson('{"a":10.0,"b":1E3,"c":-0,"d":12345678901234567890}')).toMatchObject(alone);
+  });
+
   test("throws on what is no JSON", () => {
     expect(() => parseJson("{")).toThrow(SyntaxError);
   });

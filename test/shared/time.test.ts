@@ -24,6 +24,8 @@ describe("parseTimeMs", () => {
     ["2026-11-23T10:20:3x.000Z", null],
     ["2026-11-23T10:20:30,123Z", "2026-11-23T10:20:30.123Z"],
     ["2026-02-30T10:20:30.123Z", "2026-03-02T10:20:30.123Z"],
+    ["2026-11-23T24:00:30.500Z", null],
+    [parseJson("1795000000.1234560013"), "2026-11-18T11:06:40.123Z"],
     ["", null],
     [Number.POSITIVE_INFINITY, null],
     [-5, null],
@@ -62,11 +64,27 @@ describe("eventTimes", () => {
     ],
     ["an import of old events", "2010-01-01T00:00:00Z", RECEIVED, "2010-01-01T00:00:00.000Z", []],
     ["unreadable", "yesterday", RECEIVED, RECEIVED, ["timestamp_unreadable"]],
+    [
+      "a sentAt that was never set",
+      "2026-11-23T11:00:00Z",
+      "0001-01-01T00:00:00Z",
+      "2026-11-23T11:00:00.000Z",
+      [],
+    ],
     ["far future", "2099-01-01T00:00:00Z", RECEIVED, RECEIVED, ["timestamp_in_future"]],
     ["before 1970", "1900-01-01T00:00:00Z", RECEIVED, RECEIVED, ["timestamp_before_1970"]],
   ])("%s", (_name, original, sent, timestamp, flags) => {
     const times = eventTimes(original, parseTimeMs(sent), Date.parse(RECEIVED), 60_000);
     expect(new Date(times.timestampMs).toISOString()).toBe(timestamp);
     expect(times.flags).toEqual(flags);
+  });
+
+  test.each([
+    ["2026-11-23T11:00:00.000Z", true],
+    ["2026-02-30T11:00:00.000Z", false],
+    ["2026-11-22T24:00:00.000Z", false],
+  ])("%s serves as it was sent: %s", (original, serves) => {
+    const { timestampMs, asSent } = eventTimes(original, null, Date.parse(RECEIVED), 60_000);
+    expect(asSent).toBe(serves ? new Date(timestampMs).toISOString() : null);
   });
 });

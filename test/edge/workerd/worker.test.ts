@@ -76,6 +76,38 @@ describe("a batch", () => {
     );
   });
 
+  test("with names that are cut within a character, or hold a NUL, is taken", async () => {
+    const batch = [
+      track("m-cut", { event: "Caf\ud83d\u0000" }),
+      { type: "page", name: "\ude00", userId: "u1", messageId: "m-cut-page" },
+      "\ud83d",
+    ];
+    const answer = await post("/v1/batch", { batch }, KEY);
+    expect(answer).toMatchObject({ status: 200, body: { accepted: 2, rejected: [{ index: 2 }] } });
+    expect(await itemAt("e#web#m-cut")).toMatchObject({ event: { S: "Caf\uFFFD\uFFFD" } });
+    expect(await itemAt("e#web#m-cut-page")).toMatchObject({ event: { S: "\uFFFD" } });
+  });
+
+  test("that is no UTF-8 has no id rewritten, lest two become one", async () => {
+    const latin1 = (text: string) => Uint8Array.from(text, (char) => char.charCodeAt(0));
+    const events = ["é", "è"].map((letter) => JSON.stringify(track(`latin-${letter}`)));
+    const named = JSON.stringify(track("m-latin", { event: "Café", properties: { clé: "é" } }));
+    const body = latin1(`{"batch":[${[...events, named].join(",")}]}`);
+    expect((await post("/v1/batch", body, KEY)).body).toMatchObject({
+      accepted: 1,
+      rejected: [
+        { index: 0, code: "bad_id" },
+        { index: 1, code: "bad_id" },
+      ],
+    });
+    expect(JSON.parse(await bodyAt("e#web#m-latin"))).toMatchObject({
+      event: "Caf\uFFFD",
+      properties: { "cl\uFFFD": "\uFFFD" },
+    });
+    const single = latin1(JSON.stringify({ event: "e", userId: "josé" }));
+    expect(await post("/v1/track", single, KEY)).toMatchObject({ status: 400, body: { code: "bad_id" } });
+  });
+
   test("is read compressed, whatever its headers say", async () => {
     const zip = new Response(JSON.stringify({ batch: [track("m-gz")] })).body as ReadableStream<Uint8Array>;
     const bytes = await new Response(zip.pipeThrough(new CompressionStream("gzip"))).arrayBuffer();
@@ -137,7 +169,11 @@ describe("write keys", () => {
     ["Bearer", { Authorization: `Bearer ${KEY}` }, event, ""],
     ["writeKey in the body", {}, { ...event, writeKey: KEY }, ""],
     ["write_key in the body", {}, { ...event, write_key: KEY }, ""],
+    ["a header", { "X-Write-Key": KEY }, event, ""],
     ["the query", {}, event, `?writeKey=${KEY}`],
+    ["write_key, where writeKey is empty", {}, { ...event, writeKey: "", write_key: KEY }, ""],
+    ["the query, where the header is empty", { "X-Write-Key": "" }, event, `?writeKey=&write_key=${KEY}`],
+    ["the body, where Bearer is a token", { Authorization: "Bearer token" }, { ...event, writeKey: KEY }, ""],
   ])("stand in %s", async (_name, headers, body, query) => {
     expect((await post(`/v1/track${query}`, body, undefined, headers)).status).toBe(200);
   });
@@ -228,6 +264,7 @@ test("preflight echoes what is asked, and errors carry CORS headers too", async 
   expect(preflight.status).toBe(204);
   expect(preflight.headers.get("Access-Control-Allow-Headers")).toBe("authorization,x-retry-count");
   expect(preflight.headers.get("Access-Control-Allow-Origin")).toBe("https://shop.example");
+  expect(preflight.headers.get("Access-Control-Allow-Credentials")).toBe("true");
   expect(preflight.headers.get("Access-Control-Max-Age")).toBe("86400");
   const refused = await post("/v1/t", "{", KEY, { Origin: "https://shop.example" });
   expect(refused.headers.get("Access-Control-Allow-Origin")).toBe("https://shop.example");
