@@ -11,6 +11,9 @@ const shards = Array.from({ length: Number(process.argv[3] ?? 1) }, (_, index) =
 );
 const pages = cannedPages(Number(process.argv[2] ?? 1), Date.now()).map((page) => Buffer.from(page));
 
+/** GetRecords answers so far: what the parent is told when it asks. */
+let served = 0;
+
 type Call = { readonly ShardIterator?: string };
 
 function answer(operation: string, call: Call): Buffer | string {
@@ -37,6 +40,7 @@ function answer(operation: string, call: Call): Buffer | string {
     case "GetShardIterator":
       return JSON.stringify({ ShardIterator: "page-0" });
     case "GetRecords":
+      served += 1;
       return pages[Number(call.ShardIterator?.slice("page-".length))] ?? "{}";
     default:
       return JSON.stringify({ __type: "UnknownOperationException" });
@@ -56,8 +60,11 @@ const server = createServer((request, response) => {
     response.end(body);
   });
 });
+// A reader may be stopped for a while.
+server.keepAliveTimeout = 60_000;
 server.listen(0, "127.0.0.1", () => {
   const { port } = server.address() as AddressInfo;
   process.send?.({ endpoint: `http://127.0.0.1:${port}`, records: pages.length * PAGE_RECORDS });
 });
+process.on("message", () => process.send?.({ records: served * PAGE_RECORDS }));
 process.on("disconnect", () => process.exit());

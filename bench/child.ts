@@ -3,6 +3,7 @@ import { fork } from "node:child_process";
 import { once } from "node:events";
 
 export type Child = {
+  readonly pid: number;
   /** Its first message. */
   readonly ready: unknown;
   /** Sends `message`, and gives the answer. One at a time. */
@@ -29,6 +30,7 @@ export async function startChild(
     return message;
   };
   return {
+    pid: child.pid ?? 0,
     ready: await next(),
     ask: (message) => {
       const answer = next();

@@ -67,6 +67,8 @@ const server = createServer((request, response) => {
     response.end(body);
   });
 });
+// A compactor may be stopped for a while.
+server.keepAliveTimeout = 60_000;
 server.listen(0, "127.0.0.1", () => {
   const { port } = server.address() as AddressInfo;
   process.send?.({ endpoint: `http://127.0.0.1:${port}` });

@@ -4,12 +4,13 @@
  * counted as ours.
  */
 import { spawn } from "node:child_process";
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { freePort } from "../local/ports.ts";
 import type { WorkerModule } from "../local/worker-bundle.ts";
+import { cpuMsOf } from "./processor.ts";
 
 /** The `workerd` package says where its binary is, and has no types. */
 const { default: workerdPath } = createRequire(import.meta.url)("workerd") as { readonly default: string };
@@ -26,15 +27,6 @@ export type WorkerHost = {
 };
 
 const ERRORS_MAX = 1_000_000;
-
-/** What its threads ran so far, from the scheduler's own count in ns: /proc/<pid>/stat has only hundredths of a second. */
-function cpuMsOf(pid: number): number {
-  let ns = 0;
-  for (const thread of readdirSync(`/proc/${pid}/task`)) {
-    ns += Number(readFileSync(`/proc/${pid}/task/${thread}/schedstat`, "utf8").split(" ")[0]);
-  }
-  return ns / 1e6;
-}
 
 function residentBytes(pid: number): number {
   const match = /^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"));
