@@ -51,7 +51,6 @@ const TITLES: Readonly<Record<Refused["status"], string>> = {
   403: "forbidden",
   404: "not found",
   405: "method not allowed",
-  413: "payload too large",
   429: "too many requests",
   503: "unavailable",
 };

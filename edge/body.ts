@@ -25,7 +25,7 @@ export function bodyText({ bytes }: Body): string {
 }
 
 const tooLarge = refused(
-  413,
+  400,
   "too_large",
   `the body is larger than ${REQUEST_LIMITS.bytesMax} bytes once decoded`,
   "send fewer events in one request",

@@ -1,4 +1,4 @@
-/** Where SDKs put the write key: Basic auth's user name, the body, Bearer, a header or the query string. */
+/** Where SDKs put the write key: Basic auth's user name, a header, the body, Bearer or the query string. */
 import { isJsonObject } from "../shared/json.ts";
 
 function basicUser(encoded: string): string | null {
@@ -24,8 +24,8 @@ const firstKey = (...keys: readonly unknown[]): string | null =>
   keys.find((key): key is string => typeof key === "string" && key !== "") ?? null;
 
 /**
- * Basic first; then the body, before Bearer, because an SDK that signs in with OAuth sends a token that is
- * no write key there.
+ * Basic first. The header before the body, where Jitsu's SDK sends the key with its secret masked; the body before
+ * Bearer, because an SDK that signs in with OAuth sends a token that is no write key there.
  */
 export function writeKeyOf(request: Request, body: unknown): string | null {
   const [, scheme, value] = SCHEME.exec(request.headers.get("Authorization") ?? "") ?? [];
@@ -33,8 +33,9 @@ export function writeKeyOf(request: Request, body: unknown): string | null {
     const user = basicUser(value);
     if (user !== null) return user;
   }
-  const inBody = isJsonObject(body) ? firstKey(body["writeKey"], body["write_key"]) : null;
-  if (inBody !== null) return inBody;
+  const sent = isJsonObject(body) ? [body["writeKey"], body["write_key"]] : [];
+  const told = firstKey(request.headers.get("X-Write-Key"), ...sent);
+  if (told !== null) return told;
   if (scheme?.toLowerCase() === "bearer" && value !== undefined) return value;
-  return firstKey(request.headers.get("X-Write-Key")) ?? queryKey(request.url);
+  return queryKey(request.url);
 }

@@ -158,7 +158,7 @@ function answerStored(
 ): Response {
   if (outcome.kind === "too_many_objects") {
     const message = `the request writes more than ${outcome.objectsMax} objects`;
-    return answerRefused(request, refused(413, "too_many_objects", message, "send fewer in one request"));
+    return answerRefused(request, refused(400, "too_many_objects", message, "send fewer in one request"));
   }
   if (outcome.kind === "unavailable") {
     log("table", outcome.reason);

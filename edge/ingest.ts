@@ -72,7 +72,7 @@ export type Ingested = {
 };
 export type Refused = {
   readonly kind: "refused";
-  readonly status: 400 | 401 | 403 | 404 | 405 | 413 | 429 | 503;
+  readonly status: 400 | 401 | 403 | 404 | 405 | 429 | 503;
   readonly code: string;
   readonly message: string;
   readonly fix: string;
@@ -240,7 +240,7 @@ function ingestEvents(
     mergedLength += body.length;
     if (mergedLength > REQUEST_LIMITS.mergedBytesMax) {
       return refused(
-        413,
+        400,
         "context_too_large",
         "the batch's context, merged into each of its events, makes them too large together",
         "send fewer events in one request, or a smaller context",

@@ -131,11 +131,13 @@ const UNAVAILABLE = answer(
 
 const CALL_ANSWERS = {
   200: answer("Accepted", "Every accepted event is durable; rejected ones are listed"),
-  400: answer("Error", "The request as a whole is wrong"),
+  400: answer(
+    "Error",
+    `The request as a whole is wrong, or larger than ${REQUEST_LIMITS.bytesMax} bytes once decoded`,
+  ),
   401: NO_KEY,
   403: answer("Error", "The source does not take this web origin"),
   405: WRONG_METHOD,
-  413: answer("Error", `Larger than ${REQUEST_LIMITS.bytesMax} bytes once decoded`),
   429: answer("Error", "Too many events; Retry-After says when to come back", RATE_LIMITED),
   503: UNAVAILABLE,
 };

@@ -24,11 +24,15 @@ const CALLS = new Map<string, Call>([
   ...EVENT_TYPES.flatMap((type): [string, Call][] => [
     [`/v1/${type}`, { kind: "single", type }],
     [`/v1/${SHORT[type]}`, { kind: "single", type }],
+    [`/api/s/${type}`, { kind: "single", type }],
+    [`/api/s/s2s/${type}`, { kind: "single", type }],
   ]),
   ["/v1/batch", { kind: "batch" }],
   ["/v1/import", { kind: "batch" }],
   ["/v1/b", { kind: "batch" }],
   ["/beacon/v1/batch", { kind: "batch" }],
+  ["/api/s/batch", { kind: "batch" }],
+  ["/api/s/s2s/batch", { kind: "batch" }],
   ["/v1/set", { kind: "set" }],
 ]);
 

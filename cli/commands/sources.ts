@@ -12,7 +12,11 @@ export const sources: Command = {
   words: "list | add <id> | rotate <id> | disable <id> | enable <id>",
   options: {
     name: { type: "string", value: "NAME", help: "add: for people" },
-    "write-key": { type: "string", value: "KEY", help: "add: this key, instead of a new one" },
+    "write-key": {
+      type: "string",
+      value: "KEY",
+      help: "add: this key, instead of a new one; with a colon in it, only for Jitsu's SDK",
+    },
     home: { type: "string", value: "REGION", help: "add: the region its objects live in" },
     pinned: { type: "boolean", help: "add: its events go to the home region only" },
     origins: { type: "string", value: "A,B", help: "add: web origins that may send" },
@@ -62,7 +66,7 @@ async function actionOf([kind, id, ...more]: readonly string[], options: Options
   if (kind === "add") {
     const writeKey = options.text("write-key");
     if (writeKey !== undefined && !WRITE_KEY.test(writeKey)) {
-      throw new Misuse("--write-key takes 1-200 characters of ASCII, without spaces and colons");
+      throw new Misuse("--write-key takes 1-200 characters of ASCII, without spaces");
     }
     const settings = await settingsOf(options);
     return { kind, id, settings, unset: unsetOf(options), ...(writeKey === undefined ? {} : { writeKey }) };
@@ -72,8 +76,8 @@ async function actionOf([kind, id, ...more]: readonly string[], options: Options
   throw new Misuse(`there is no \`sources ${kind}\``);
 }
 
-/** Basic auth ends the user name at a colon. */
-const WRITE_KEY = /^[!-9;-~]{1,200}$/;
+/** A colon ends Basic auth's user name, and Jitsu's SDK wants one in its key. */
+const WRITE_KEY = /^[!-~]{1,200}$/;
 
 const SETTINGS = {
   name: "name",

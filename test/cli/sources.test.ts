@@ -156,7 +156,7 @@ describe("kept on this machine", () => {
     for (const wrong of [
       ["--origins", "shop.example"],
       ["--origins", "*"],
-      ["--write-key", "a:b"],
+      ["--write-key", "a b"],
       ["--unset", "x"],
     ]) {
       expect((await sources("add", "shop", ...wrong)).code).toBe(2);

@@ -200,7 +200,7 @@ describe("a batch", () => {
       batch: Array.from({ length: 500 }, () => ({ ...event, messageId: String(id++) })),
     };
     expect(ingest({ kind: "batch" }, body, context)).toMatchObject({
-      status: 413,
+      status: 400,
       code: "context_too_large",
     });
   });

@@ -24,6 +24,10 @@ window.start = (writeKey, edge, useBeacon) => {
   return new Promise((resolve) => window.rudder.ready(resolve));
 };`;
 
+const JITSU = `
+import { jitsuAnalytics } from "@jitsu/js";
+window.start = (writeKey, host) => (window.jitsu = jitsuAnalytics({ host, writeKey, errorPolicy: "rethrow" }));`;
+
 async function bundled(contents: string): Promise<string> {
   const built = await build({
     stdin: { contents, resolveDir: import.meta.dirname },
@@ -49,10 +53,12 @@ beforeAll(async () => {
     "wk-cookies": { id: "cookies" },
     "wk-rjs": { id: "rjs" },
     "wk-beacon": { id: "beacon" },
+    "wk-jitsu:secret": { id: "jitsu" },
   });
   const scripts = new Map([
     ["/segment.js", await bundled(SEGMENT)],
     ["/rudder.js", await bundled(RUDDER)],
+    ["/jitsu.js", await bundled(JITSU)],
   ]);
   site = createServer((request, response) => {
     const path = request.url ?? "/";
@@ -151,5 +157,17 @@ test("rudder analytics-js by beacon, as the page goes", async () => {
   await page.goto("about:blank");
   await until(async () => (await typesIn("beacon")).length >= 1, 20_000);
   expect(await typesIn("beacon")).toEqual(["track"]);
+  await page.close();
+});
+
+test("jitsu-js sends each call", async () => {
+  const page = await open("/jitsu");
+  await run(page, `void start("wk-jitsu:secret", "${edge.url}")`);
+  await run(page, `jitsu.identify("cid", { plan: "pro" })`);
+  await run(page, `jitsu.page("Home")`);
+  await run(page, `jitsu.track("Paid", { total: 5 })`);
+  await until(async () => (await typesIn("jitsu")).length >= 3, 15_000);
+  expect(await typesIn("jitsu")).toEqual(["identify", "page", "track"]);
+  expect((await edge.items("jitsu")).get("o#jitsu#users#cid")).toMatchObject({ "p.plan": { S: "pro" } });
   await page.close();
 });

@@ -1,4 +1,5 @@
 /** Real server SDKs, unchanged, against the worker over a socket. */
+import { jitsuAnalytics } from "@jitsu/js";
 import RudderAnalytics from "@rudderstack/rudder-sdk-node";
 import { Analytics } from "@segment/analytics-node";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -10,6 +11,7 @@ beforeAll(async () => {
   edge = await startEdgeHost({
     "wk-node": { id: "node" },
     "wk-rudder": { id: "rudder" },
+    "wk-jitsu:secret": { id: "jitsu" },
     "wk-set": { id: "set" },
   });
 });
@@ -69,6 +71,31 @@ test("rudder-sdk-node: gzip under another Content-Type", async () => {
   expect(track).toMatchObject({ event: "Paid", userId: "bob", properties: { total: 1 } });
   expect(Date.parse(String(track?.["timestamp"]))).toBeGreaterThan(Date.now() - 60_000);
 });
+
+test.each([true, false])(
+  "jitsu-js: each call alone, the key in a header and masked in the body; s2s %s",
+  async (s2s) => {
+    const user = s2s ? "eve" : "dan";
+    const client = jitsuAnalytics({
+      host: edge.url,
+      writeKey: "wk-jitsu:secret",
+      s2s,
+      errorPolicy: "rethrow",
+    });
+    await client.identify(user, { plan: "pro" });
+    await client.track("Paid", { total: 1 });
+    await client.page({ name: "Home" });
+    await client.group("acme", { size: 5 });
+    const items = await edge.items("jitsu");
+    const sent = bodiesOf(items).filter(({ userId }) => userId === user);
+    expect(sent.map(({ type }) => String(type)).toSorted()).toEqual(["group", "identify", "page", "track"]);
+    expect(items.get(`o#jitsu#users#${user}`)).toMatchObject({ "p.plan": { S: "pro" } });
+    expect(sent.find(({ type }) => type === "track")).toMatchObject({
+      event: "Paid",
+      properties: { total: 1 },
+    });
+  },
+);
 
 test("objects, as objects-go sends them: key in the body alone, partial objects merged by id", async () => {
   const send = (objects: readonly object[]) =>
