@@ -16,6 +16,7 @@ import type { ObjectStore } from "../shared/store.ts";
 import { deal } from "./deal.ts";
 import type { Lane, LaneBatch } from "./lane.ts";
 import {
+  assertSameTable,
   childlessGaps,
   forgettableShards,
   missingParents,
@@ -69,8 +70,10 @@ const SHARDS_A_LISTING_CALL = 100;
  */
 export async function runCompactor(deps: CompactorDeps, signal: AbortSignal): Promise<void> {
   try {
-    await deps.streams.describe(signal);
-    await runLanes(deps, await openLog(deps, signal), signal);
+    const listed = await deps.streams.describe(signal);
+    const opened = await openLog(deps, signal);
+    assertSameTable(opened, listed);
+    await runLanes(deps, opened, signal);
   } catch (error) {
     // A call that was cut short by the order to stop is not one that went wrong.
     if (!signal.aborted || !isPassing(error)) throw error;
@@ -243,6 +246,7 @@ async function discover(deps: CompactorDeps, snapshot: Snapshot, signal: AbortSi
   const beganMs = clock.nowMs();
   try {
     const listed = await streams.describe(signal);
+    assertSameTable(snapshot, listed);
     const { gone, ...left } = await lookFor(deps, missingParents(snapshot, listed), signal);
     const passed = await lookFor(deps, passedShards(snapshot, listed), signal);
     const positions = newShards(snapshot, listed, gone);

@@ -466,6 +466,23 @@ describe("what cannot be mended ends the process, with nothing lost", () => {
     expect(compactor.state.error).toMatchObject({ code: "invariant_broken" });
   });
 
+  test("another table's changelog, which stays as it is", async () => {
+    const { start, write, pass, tip, streams } = bench();
+    const first = start();
+    write(20);
+    await pass(3_000);
+    await first.stop();
+    const { version } = await tip();
+    const describeOther: typeof streams.describe = async () =>
+      (await streams.describe()).map((shard) =>
+        Object.assign(shard, { stream: shard.stream.replace("/items/", "/others/") }),
+      );
+    const second = start({ streams: { ...streams, describe: describeOther } });
+    await pass(3_000);
+    expect(second.state.error).toMatchObject({ code: "other_table" });
+    expect((await tip()).version).toBe(version);
+  });
+
   test("a store that refuses at the start", async () => {
     const { start, pass, disk } = bench();
     const refused = Object.assign(new Error("AccessDenied"), { name: "AccessDenied" });
