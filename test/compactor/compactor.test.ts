@@ -339,6 +339,72 @@ describe("a stream switched off", () => {
   });
 });
 
+describe("shards change hands within half a minute", () => {
+  const HALF_A_MINUTE_MS = 30_000;
+  /** Workers that can be killed, over shards enough for each to have some. */
+  function fleet() {
+    const world = bench();
+    const { streams, disk } = world;
+    for (let nth = 0; nth < 14; nth += 1) streams.end(2);
+    const join = () => {
+      let [dead, rows] = [false, 0];
+      const alive = async <T>(work: () => Promise<T>): Promise<T> =>
+        dead ? new Promise<never>(() => {}) : work();
+      const worker = world.start({
+        log: {
+          info: (what, fields) => void (rows += what === "committed" ? Number(fields["rows"]) : 0),
+          warn: () => {},
+        },
+        store: {
+          ...disk,
+          get: (...given) => alive(() => disk.get(...given)),
+          put: (...given) => alive(() => disk.put(...given)),
+        },
+        streams: {
+          ...streams,
+          describe: (...given) => alive(() => streams.describe(...given)),
+          getRecords: (...given) => alive(() => streams.getRecords(...given)),
+        },
+      });
+      return { ...worker, kill: () => void (dead = true), rows: () => rows };
+    };
+    /** Whether all that is written from now on is committed before that time is over. */
+    const isAllRead = async (): Promise<boolean> => {
+      world.write(100);
+      await world.pass(HALF_A_MINUTE_MS);
+      const read = await world.committed();
+      return read.length === read.at(-1);
+    };
+    return { ...world, join, isAllRead };
+  }
+
+  test("of one leaving or dying", async () => {
+    const { join, isAllRead, pass } = fleet();
+    const [first, second, third] = [join(), join(), join()];
+    await pass(40_000);
+    expect(await isAllRead()).toBe(true);
+    void first.stop();
+    expect(await isAllRead()).toBe(true);
+    second.kill();
+    expect(await isAllRead()).toBe(true);
+    await third.stop();
+  });
+
+  test("of one joining: each has its share", async () => {
+    const { join, isAllRead, pass } = fleet();
+    const first = join();
+    await pass(40_000);
+    const second = join();
+    await pass(HALF_A_MINUTE_MS);
+    const before = first.rows();
+    expect(second.rows()).toBe(0);
+    expect(await isAllRead()).toBe(true);
+    expect(first.rows() - before).toBeGreaterThan(10);
+    expect(second.rows()).toBeGreaterThan(10);
+    await Promise.all([first.stop(), second.stop()]);
+  });
+});
+
 test("a clock that is set back by hours: rows are committed, shards are found, and the watermark waits", async () => {
   const { start, write, pass, committed, tip, streams, time } = bench();
   const steady = virtualClock(time);
