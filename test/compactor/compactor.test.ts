@@ -405,6 +405,54 @@ describe("shards change hands within half a minute", () => {
   });
 });
 
+test("a worker that stood still for 25 hours, while the other read on: no gap, and nothing twice", async () => {
+  const { start, write, pass, committed, tip, streams, disk, time } = bench();
+  let wake: PromiseWithResolvers<void> | null = null;
+  const awake = async <T>(work: () => Promise<T>): Promise<T> => {
+    await wake?.promise;
+    const done = await work();
+    await wake?.promise;
+    return done;
+  };
+  const clock = virtualClock(time, 99);
+  const unhurried = { flushMs: 60_000, heartbeatMs: 600_000, pollMinMs: 60_000, pollMaxMs: 60_000 };
+  const paused = start({
+    ...unhurried,
+    clock: { ...clock, sleep: (...given) => awake(() => clock.sleep(...given)) },
+    store: {
+      ...disk,
+      get: (...given) => awake(() => disk.get(...given)),
+      put: (...given) => awake(() => disk.put(...given)),
+    },
+    streams: {
+      describe: (...given) => awake(() => streams.describe(...given)),
+      openIterator: (...given) => awake(() => streams.openIterator(...given)),
+      getRecords: (...given) => awake(() => streams.getRecords(...given)),
+    },
+  });
+  write(20);
+  await pass(180_000);
+  const other = start(unhurried);
+  await pass(180_000);
+  wake = Promise.withResolvers();
+  for (let hour = 0; hour < 25; hour += 1) {
+    if (hour % 4 === 0) for (let nth = 0; nth < 4; nth += 1) streams.end(1);
+    write(2);
+    await pass(3_600_000);
+    streams.trim(time.nowMs() - DAY_MS);
+  }
+  const waking = wake;
+  wake = null;
+  waking.resolve();
+  write(20);
+  await pass(900_000);
+  expect(await committed()).toEqual(upTo(90));
+  expect((await tip()).gaps.size).toBe(0);
+  expect(time.nowMs() - (await tip()).log.watermarkMs).toBeLessThan(900_000);
+  await paused.stop();
+  await other.stop();
+});
+
 test("a clock that is set back by hours: rows are committed, shards are found, and the watermark waits", async () => {
   const { start, write, pass, committed, tip, streams, time } = bench();
   const steady = virtualClock(time);
