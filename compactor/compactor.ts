@@ -33,8 +33,8 @@ import type { CompactorLog, Patience } from "./patience.ts";
 import { isPassing, openPatience } from "./patience.ts";
 import { planCommit } from "./plan.ts";
 import type { ListedShard, Streams } from "./stream.ts";
-import type { CommitBeside, CommitResult } from "./tip.ts";
-import { openLog, openTip } from "./tip.ts";
+import type { CommitBeside, CommitResult, Tip } from "./tip.ts";
+import { openTip } from "./tip.ts";
 import type { Upkeep } from "./upkeep.ts";
 
 export type CompactorDeps = {
@@ -71,17 +71,16 @@ const SHARDS_A_LISTING_CALL = 100;
 export async function runCompactor(deps: CompactorDeps, signal: AbortSignal): Promise<void> {
   try {
     const listed = await deps.streams.describe(signal);
-    const opened = await openLog(deps, signal);
-    assertSameTable(opened, listed);
-    await runLanes(deps, opened, signal);
+    const tip = await openTip(deps, signal);
+    assertSameTable(tip.snapshot(), listed);
+    await runLanes(deps, tip, signal);
   } catch (error) {
     // A call that was cut short by the order to stop is not one that went wrong.
     if (!signal.aborted || !isPassing(error)) throw error;
   }
 }
 
-async function runLanes(deps: CompactorDeps, opened: Snapshot, signal: AbortSignal): Promise<void> {
-  const tip = openTip(deps, opened);
+async function runLanes(deps: CompactorDeps, tip: Tip, signal: AbortSignal): Promise<void> {
   const { version, log } = tip.snapshot();
   deps.log.info("opened", { version, watermark_ms: log.watermarkMs });
   const stopping = new AbortController();
