@@ -16,6 +16,7 @@ import type { ObjectStore } from "../shared/store.ts";
 import { deal } from "./deal.ts";
 import type { Lane, LaneBatch } from "./lane.ts";
 import {
+  assertSameTable,
   childlessGaps,
   forgettableShards,
   missingParents,
@@ -32,8 +33,8 @@ import type { CompactorLog, Patience } from "./patience.ts";
 import { isPassing, openPatience } from "./patience.ts";
 import { planCommit } from "./plan.ts";
 import type { ListedShard, Streams } from "./stream.ts";
-import type { CommitBeside, CommitResult } from "./tip.ts";
-import { openLog, openTip } from "./tip.ts";
+import type { CommitBeside, CommitResult, Tip } from "./tip.ts";
+import { openTip } from "./tip.ts";
 import type { Upkeep } from "./upkeep.ts";
 
 export type CompactorDeps = {
@@ -69,16 +70,17 @@ const SHARDS_A_LISTING_CALL = 100;
  */
 export async function runCompactor(deps: CompactorDeps, signal: AbortSignal): Promise<void> {
   try {
-    await deps.streams.describe(signal);
-    await runLanes(deps, await openLog(deps, signal), signal);
+    const listed = await deps.streams.describe(signal);
+    const tip = await openTip(deps, signal);
+    assertSameTable(tip.snapshot(), listed);
+    await runLanes(deps, tip, signal);
   } catch (error) {
     // A call that was cut short by the order to stop is not one that went wrong.
     if (!signal.aborted || !isPassing(error)) throw error;
   }
 }
 
-async function runLanes(deps: CompactorDeps, opened: Snapshot, signal: AbortSignal): Promise<void> {
-  const tip = openTip(deps, opened);
+async function runLanes(deps: CompactorDeps, tip: Tip, signal: AbortSignal): Promise<void> {
   const { version, log } = tip.snapshot();
   deps.log.info("opened", { version, watermark_ms: log.watermarkMs });
   const stopping = new AbortController();
@@ -243,6 +245,7 @@ async function discover(deps: CompactorDeps, snapshot: Snapshot, signal: AbortSi
   const beganMs = clock.nowMs();
   try {
     const listed = await streams.describe(signal);
+    assertSameTable(snapshot, listed);
     const { gone, ...left } = await lookFor(deps, missingParents(snapshot, listed), signal);
     const passed = await lookFor(deps, passedShards(snapshot, listed), signal);
     const positions = newShards(snapshot, listed, gone);

@@ -10,11 +10,29 @@
  * - A shard is forgotten only two generations on, and long after it could be listed: a listing that brought it
  *   back would have it read twice.
  */
+import { VarveError } from "../shared/errors.ts";
 import type { Position } from "../shared/position.ts";
 import { BOOTSTRAP_STREAM, endedMs, lastChangedMs } from "../shared/position.ts";
 import type { Gap, Snapshot } from "../shared/snapshot.ts";
 import { STREAM_RETENTION_MS, childlessShards, standsAtMs } from "../shared/watermark.ts";
 import type { ListedShard } from "./stream.ts";
+
+/** The table's ARN, of a stream's. */
+const tableOf = (stream: string): string => stream.split("/stream/")[0] ?? stream;
+
+/** Throws when the log is another table's: its shards, which nobody here lists, would hold back these for ever. */
+export function assertSameTable({ shards }: Snapshot, listed: readonly ListedShard[]): void {
+  const known = [...shards.values()].find(({ stream }) => stream !== BOOTSTRAP_STREAM);
+  if (known === undefined) return;
+  const table = tableOf(known.stream);
+  const other = listed.find(({ stream }) => tableOf(stream) !== table);
+  if (other === undefined) return;
+  throw new VarveError(
+    "other_table",
+    `the changelog is that of ${table}, and the stream is that of ${tableOf(other.stream)}.`,
+    "Each table has a changelog of its own: check DYNAMODB_TABLE and VARVE_CHANGELOG.",
+  );
+}
 
 /** Parents that are neither listed nor known to the log: gone, or left out of a list that is not whole. */
 export function missingParents({ shards }: Snapshot, listed: readonly ListedShard[]): readonly ListedShard[] {

@@ -40,7 +40,7 @@ async function loadTip(store: ObjectStore, signal?: AbortSignal): Promise<Snapsh
 }
 
 /** As `loadTip`. Makes the log when there is none. */
-export async function openLog(
+async function openLog(
   { store, clock, configuration }: Pick<TipDeps, "store" | "clock" | "configuration">,
   signal?: AbortSignal,
 ): Promise<Snapshot> {
@@ -84,10 +84,12 @@ export type Tip = {
   readonly commit: (patience: Patience, plan: Planner) => Promise<CommitResult>;
 };
 
-export function openTip(deps: TipDeps, opened: Snapshot): Tip {
+/** Opens the log, or makes it. */
+export async function openTip(deps: TipDeps, opening: AbortSignal): Promise<Tip> {
   const { store, clock } = deps;
-  let snapshot = opened;
+  // Not later: what stands still while it opens the log may open one that has been cleaned up meanwhile.
   let readMs = clock.nowMs();
+  let snapshot = await openLog(deps, opening);
   let queue: Promise<unknown> = Promise.resolve();
   const apply = (commit: Parameters<typeof applyCommit>[1]): void => {
     const applied = applyCommit(snapshot, commit);

@@ -339,6 +339,120 @@ describe("a stream switched off", () => {
   });
 });
 
+describe("shards change hands within half a minute", () => {
+  const HALF_A_MINUTE_MS = 30_000;
+  /** Workers that can be killed, over shards enough for each to have some. */
+  function fleet() {
+    const world = bench();
+    const { streams, disk } = world;
+    for (let nth = 0; nth < 14; nth += 1) streams.end(2);
+    const join = () => {
+      let [dead, rows] = [false, 0];
+      const alive = async <T>(work: () => Promise<T>): Promise<T> =>
+        dead ? new Promise<never>(() => {}) : work();
+      const worker = world.start({
+        log: {
+          info: (what, fields) => void (rows += what === "committed" ? Number(fields["rows"]) : 0),
+          warn: () => {},
+        },
+        store: {
+          ...disk,
+          get: (...given) => alive(() => disk.get(...given)),
+          put: (...given) => alive(() => disk.put(...given)),
+        },
+        streams: {
+          ...streams,
+          describe: (...given) => alive(() => streams.describe(...given)),
+          getRecords: (...given) => alive(() => streams.getRecords(...given)),
+        },
+      });
+      return { ...worker, kill: () => void (dead = true), rows: () => rows };
+    };
+    /** Whether all that is written from now on is committed before that time is over. */
+    const isAllRead = async (): Promise<boolean> => {
+      world.write(100);
+      await world.pass(HALF_A_MINUTE_MS);
+      const read = await world.committed();
+      return read.length === read.at(-1);
+    };
+    return { ...world, join, isAllRead };
+  }
+
+  test("of one leaving or dying", async () => {
+    const { join, isAllRead, pass } = fleet();
+    const [first, second, third] = [join(), join(), join()];
+    await pass(40_000);
+    expect(await isAllRead()).toBe(true);
+    void first.stop();
+    expect(await isAllRead()).toBe(true);
+    second.kill();
+    expect(await isAllRead()).toBe(true);
+    await third.stop();
+  });
+
+  test("of one joining: each has its share", async () => {
+    const { join, isAllRead, pass } = fleet();
+    const first = join();
+    await pass(40_000);
+    const second = join();
+    await pass(HALF_A_MINUTE_MS);
+    const before = first.rows();
+    expect(second.rows()).toBe(0);
+    expect(await isAllRead()).toBe(true);
+    expect(first.rows() - before).toBeGreaterThan(10);
+    expect(second.rows()).toBeGreaterThan(10);
+    await Promise.all([first.stop(), second.stop()]);
+  });
+});
+
+test("a worker that stood still for 25 hours, while the other read on: no gap, and nothing twice", async () => {
+  const { start, write, pass, committed, tip, streams, disk, time } = bench();
+  let wake: PromiseWithResolvers<void> | null = null;
+  const awake = async <T>(work: () => Promise<T>): Promise<T> => {
+    await wake?.promise;
+    const done = await work();
+    await wake?.promise;
+    return done;
+  };
+  const clock = virtualClock(time, 99);
+  const unhurried = { flushMs: 60_000, heartbeatMs: 600_000, pollMinMs: 60_000, pollMaxMs: 60_000 };
+  const paused = start({
+    ...unhurried,
+    clock: { ...clock, sleep: (...given) => awake(() => clock.sleep(...given)) },
+    store: {
+      ...disk,
+      get: (...given) => awake(() => disk.get(...given)),
+      put: (...given) => awake(() => disk.put(...given)),
+    },
+    streams: {
+      describe: (...given) => awake(() => streams.describe(...given)),
+      openIterator: (...given) => awake(() => streams.openIterator(...given)),
+      getRecords: (...given) => awake(() => streams.getRecords(...given)),
+    },
+  });
+  write(20);
+  await pass(180_000);
+  const other = start(unhurried);
+  await pass(180_000);
+  wake = Promise.withResolvers();
+  for (let hour = 0; hour < 25; hour += 1) {
+    if (hour % 4 === 0) for (let nth = 0; nth < 4; nth += 1) streams.end(1);
+    write(2);
+    await pass(3_600_000);
+    streams.trim(time.nowMs() - DAY_MS);
+  }
+  const waking = wake;
+  wake = null;
+  waking.resolve();
+  write(20);
+  await pass(900_000);
+  expect(await committed()).toEqual(upTo(90));
+  expect((await tip()).gaps.size).toBe(0);
+  expect(time.nowMs() - (await tip()).log.watermarkMs).toBeLessThan(900_000);
+  await paused.stop();
+  await other.stop();
+});
+
 test("a clock that is set back by hours: rows are committed, shards are found, and the watermark waits", async () => {
   const { start, write, pass, committed, tip, streams, time } = bench();
   const steady = virtualClock(time);
@@ -464,6 +578,23 @@ describe("what cannot be mended ends the process, with nothing lost", () => {
     write(20);
     await pass(5_000);
     expect(compactor.state.error).toMatchObject({ code: "invariant_broken" });
+  });
+
+  test("another table's changelog, which stays as it is", async () => {
+    const { start, write, pass, tip, streams } = bench();
+    const first = start();
+    write(20);
+    await pass(3_000);
+    await first.stop();
+    const { version } = await tip();
+    const describeOther: typeof streams.describe = async () =>
+      (await streams.describe()).map((shard) =>
+        Object.assign(shard, { stream: shard.stream.replace("/items/", "/others/") }),
+      );
+    const second = start({ streams: { ...streams, describe: describeOther } });
+    await pass(3_000);
+    expect(second.state.error).toMatchObject({ code: "other_table" });
+    expect((await tip()).version).toBe(version);
   });
 
   test("a store that refuses at the start", async () => {

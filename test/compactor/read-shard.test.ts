@@ -22,6 +22,7 @@ const page = (sequences: readonly number[], ended = false): PageOutcome => ({
 async function read(start: Partial<Position>, { opens = [ITERATOR], pages }: Script) {
   const time = virtualTime(T0 + 60_000);
   const opened: (string | null)[] = [];
+  const askedMs: number[] = [];
   const taken: ShardPage[] = [];
   let [nthOpen, nthPage] = [0, 0];
   const streams: Streams = {
@@ -30,7 +31,10 @@ async function read(start: Partial<Position>, { opens = [ITERATOR], pages }: Scr
       opened.push(after);
       return opens[Math.min(nthOpen++, opens.length - 1)] ?? ITERATOR;
     },
-    getRecords: async () => pages[Math.min(nthPage++, pages.length - 1)] ?? page([], true),
+    getRecords: async () => {
+      askedMs.push(time.nowMs());
+      return pages[Math.min(nthPage++, pages.length - 1)] ?? page([], true);
+    },
   };
   const deps = {
     streams,
@@ -52,6 +56,7 @@ async function read(start: Partial<Position>, { opens = [ITERATOR], pages }: Scr
   await reading;
   return {
     opened,
+    pausesMs: askedMs.slice(1).map((ms, index) => ms - (askedMs[index] ?? 0)),
     sequences: taken.flatMap(({ rows }) => rows.map((row) => row.seq)),
     gaps: taken.flatMap(({ gap }) => (gap === undefined ? [] : [gap])),
     last: taken.at(-1)?.position,
@@ -123,6 +128,23 @@ describe("what is lost is a gap, and what follows is read", () => {
     expect(seen.opened.length).toBeGreaterThan(least);
     expect(seen.opened.length).toBeLessThan(most);
   });
+});
+
+test("calls follow each other at once while answers are full, and ever more slowly while they are empty", async () => {
+  const many = Array.from({ length: 999 }, (_, index) => index);
+  const full: PageOutcome = {
+    kind: "page",
+    page: { records: [objectRecord(1, T0)], next: "i", bytes: 950_000 },
+  };
+  const empty = Array.from({ length: 10 }, () => page([]));
+  const { pausesMs } = await read({}, { pages: [full, full, ...empty, page(many), page([], true)] });
+  expect(pausesMs.slice(0, 2)).toEqual([0, 0]);
+  const quiet = pausesMs.slice(2, 12);
+  expect(quiet).toEqual(quiet.toSorted((a, b) => a - b));
+  expect(quiet[0]).toBeLessThan(200);
+  expect(quiet.at(-1)).toBe(1000);
+  expect(pausesMs.at(-1)).toBeGreaterThanOrEqual(100);
+  expect(pausesMs.at(-1)).toBeLessThan(1000);
 });
 
 test("a shard that is not known everywhere yet is asked for again", async () => {

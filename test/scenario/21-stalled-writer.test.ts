@@ -4,7 +4,7 @@
  */
 import { expect, test } from "vitest";
 import { writeCheckpoint } from "../../shared/checkpoint.ts";
-import { commitKey } from "../../shared/keys.ts";
+import { LOG_DIR, commitKey } from "../../shared/keys.ts";
 import type { ObjectStore } from "../../shared/store.ts";
 import { cleanLog } from "../../compactor/upkeep.ts";
 import { TABLE, until, useScenario } from "./scenario.ts";
@@ -55,4 +55,48 @@ test("it takes its entry back, and goes on from the log", async () => {
   const { changes } = scenario().server.truthOf(TABLE);
   const written = [...changes.values()].flat().length;
   expect(last.log.changes).toBe(written);
+});
+
+test("one that stands still while it opens the log goes on from where the log is by then", async () => {
+  const { command, disk, clock, tip, settled } = scenario();
+  command({ do: "create", table: TABLE, shards: 2 }, { do: "write", table: TABLE, count: 20 });
+  const other = scenario().compactor();
+  const commitSome = async (): Promise<void> => {
+    for (let round = 0; round < 4; round += 1) {
+      command({ do: "write", table: TABLE, count: 20 });
+      await settled();
+    }
+    const summed = await tip();
+    if (summed !== null) await writeCheckpoint(disk, summed);
+  };
+  await commitSome();
+  const hold = Promise.withResolvers<void>();
+  let held = false;
+  const stalling: ObjectStore = {
+    ...disk,
+    list: async function* (prefix, startAfter, signal) {
+      const listed = await Array.fromAsync(disk.list(prefix, startAfter, signal));
+      if (!held && prefix === LOG_DIR) {
+        held = true;
+        await hold.promise;
+      }
+      yield* listed;
+    },
+  };
+  const stalled = scenario().compactor({ store: stalling });
+  await until(() => (held ? null : "it does not open the log"));
+  const opened = (await tip())?.version ?? 0;
+  await commitSome();
+  clock.skip(3 * DAY_MS);
+  await commitSome();
+  await cleanLog(disk, clock.nowMs() - 2 * DAY_MS);
+  expect(disk.objects.has(commitKey(opened))).toBe(false);
+  hold.resolve();
+  await other.stop();
+  command({ do: "write", table: TABLE, count: 20 }, { do: "end", table: TABLE, children: 2 });
+  const last = await settled();
+  expect(stalled.lines.filter(({ what }) => what.startsWith("failed"))).toEqual([]);
+  expect(disk.objects.has(commitKey(opened + 1))).toBe(false);
+  const { changes } = scenario().server.truthOf(TABLE);
+  expect(last.log.changes).toBe([...changes.values()].flat().length);
 });

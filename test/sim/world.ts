@@ -391,9 +391,10 @@ function missing({ plan, streams, time }: World, tip: Snapshot | null): string |
   for (const shard of streams.shards.values()) {
     const position = tip.shards.get(shard.id);
     if (position === undefined) return `${shard.id} is not known`;
-    const isTrimmed = shard.trimmed === shard.records.length;
-    if (position.seq !== shard.last && !isTrimmed)
-      return `${shard.id} is at ${position.seq}, not ${shard.last}`;
+    const isLost =
+      shard.trimmed === shard.records.length &&
+      tip.gaps.values().some((gap) => gap.shard === shard.id && gap.after === position.seq);
+    if (position.seq !== shard.last && !isLost) return `${shard.id} is at ${position.seq}, not ${shard.last}`;
     if (shard.closed && !position.done) return `${shard.id} has ended, and is not done`;
   }
   const lagMs = time.nowMs() - tip.log.watermarkMs;
