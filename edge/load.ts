@@ -20,7 +20,7 @@ export const LOAD_LIMITS: LoadLimits = {
 };
 
 export type Lease = {
-  /** Counts `bytes` for the request, if that is more than it counted for, and begins anew; false when it is too much. */
+  /** Counts the request for so many bytes instead, and begins anew; false when it is too much. */
   readonly hold: (bytes: number, nowMs: number) => boolean;
   readonly release: () => void;
 };
@@ -57,10 +57,10 @@ export function createLoad(limits: LoadLimits): Load {
       const entry: Entry = { bytes, untilMs: nowMs + limits.leaseMs };
       add(entry);
       return {
-        hold(atLeast, heldAtMs) {
+        hold(bytesNow, heldAtMs) {
           // It may have ended: a client may take as long as it likes to send.
           drop(entry);
-          entry.bytes = Math.max(atLeast, entry.bytes);
+          entry.bytes = bytesNow;
           entry.untilMs = heldAtMs + limits.leaseMs;
           add(entry);
           return bytesHeld <= limits.bytesMax;

@@ -1,7 +1,7 @@
 /**
  * A source's signature of its requests, server to server: `X-Varve-Signature: t=<unix seconds>,v1=<hex>`,
  * where v1 is HMAC-SHA256 of `<t>.<body as sent>` under the source's secret. A request outside the window is
- * a replay; one replayed inside it changes nothing, since its events have their messageIds.
+ * a replay; one replayed inside it changes nothing where its events have messageIds and times.
  */
 const HEADER = /^t=(\d{1,12}),v1=([0-9a-f]{64})$/;
 export const SIGNATURE_WINDOW_S = 300;

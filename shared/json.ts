@@ -55,8 +55,8 @@ function hasInexactNumber(text: string): boolean {
 /** Judged alone, so that a number (it may be an id) comes to the same in any company. */
 function exactNumber(_name: string, value: unknown, context: { readonly source?: string }): unknown {
   const { source } = context;
-  if (typeof value !== "number" || source === undefined || !hasInexactNumber(source)) return value;
-  return json.rawJSON(source);
+  if (typeof value !== "number" || source === undefined || String(value) === source) return value;
+  return hasInexactNumber(source) ? json.rawJSON(source) : value;
 }
 
 /** JSON.parse that keeps exact numbers. Throws SyntaxError, or RangeError when it is too deep to revive. */

@@ -14,12 +14,14 @@ test("sheds past its requests and past its bytes, and takes again what is releas
   expect(load.take(1, 0)).toBeNull();
 });
 
-test("a body that turns out larger counts for what it is", () => {
+test("a body that turns out larger or smaller counts for what it is", () => {
   const load = createLoad(LIMITS);
   const lease = load.take(1, 0);
   expect(lease?.hold(90, 0)).toBe(true);
-  expect(lease?.hold(50, 0)).toBe(true);
   expect(load.take(11, 0)).toBeNull();
+  expect(lease?.hold(50, 0)).toBe(true);
+  load.take(50, 0)?.release();
+  expect(load.take(51, 0)).toBeNull();
   expect(lease?.hold(101, 0)).toBe(false);
   lease?.release();
   expect(load.take(100, 0)).not.toBeNull();
