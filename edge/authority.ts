@@ -1,4 +1,5 @@
 /** Whether a request may write: its key, its source, its origin, its signature, its rate. */
+import { within } from "../shared/clock.ts";
 import type { Clock } from "../shared/clock.ts";
 import type { Bindings } from "./config.ts";
 import { writeKeyOf } from "./credentials.ts";
@@ -121,10 +122,12 @@ export type Limited = { readonly kind: "passed" } | { readonly kind: "limited"; 
 const PASSED: Limited = { kind: "passed" };
 /** The platform's limiter counts in periods of 10 s or 60 s, and does not say how much is left of one. */
 const LIMITER_WAIT_MS = 10_000;
+/** What a limiter that does not answer may cost a request. */
+const LIMITER_MS = 1_000;
 
 /**
  * The source's own limit, of events in this isolate; then the platform's, of requests in this location, where
- * it is configured. A limiter that fails lets all through: it is there to protect, and an outage does not.
+ * it is configured. A limiter that fails or does not answer lets all through: it is there to protect, and an outage does not.
  */
 export async function limitRate(
   { source, writeKey }: Authorised,
@@ -137,6 +140,7 @@ export async function limitRate(
     if (take.kind === "empty") return { kind: "limited", waitMs: take.waitMs };
   }
   if (bindings.LIMITER === undefined) return PASSED;
-  const { success } = await bindings.LIMITER.limit({ key: writeKey }).catch(() => ({ success: true }));
+  const limiting = within(bindings.LIMITER.limit({ key: writeKey }), LIMITER_MS, clock);
+  const { success } = await limiting.catch(() => ({ success: true }));
   return success ? PASSED : { kind: "limited", waitMs: LIMITER_WAIT_MS };
 }

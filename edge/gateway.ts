@@ -125,22 +125,25 @@ async function workOf(ingested: Ingested, stamp: Stamp, route: Route<Site>): Pro
   return { batches: [...ingested.batches, ...batchesOf(eventsTable(route), puts)], updates };
 }
 
+/** Of an event that is stored: only its user or account is not. */
+const OBJECT_REFUSED = "object_refused_by_table";
+
 /** What the table refused for good, with what it was that was refused. */
 function rejectionsOf(prepared: Prepared, unwritable: readonly Refusal[]): readonly Rejection[] {
   const objects = new Map(prepared.objects.map((object) => [object.index, object] as const));
   const puts = new Map(prepared.work.batches.flatMap(putsOf).map((put) => [put.indexes[0], put] as const));
-  return unwritable.map(({ index, message }) => {
-    const object = objects.get(index);
+  return unwritable.map(({ index, what, message }) => {
     const put = puts.get(index);
     const event = put === undefined ? null : eventOf(put);
     const messageId = event?.["messageId"];
+    const { collection, id, properties } = objects.get(index) ?? {};
+    const isObject = what === "object";
     return {
       index,
-      messageId: typeof messageId === "string" ? messageId : (object?.id ?? null),
-      code: "refused_by_table",
-      message: `the table refused it for good: ${message}`,
-      event:
-        event ?? (object && { collection: object.collection, id: object.id, properties: object.properties }),
+      messageId: typeof messageId === "string" ? messageId : (id ?? null),
+      code: isObject && event !== null ? OBJECT_REFUSED : "refused_by_table",
+      message: `the table refused ${isObject ? `${collection} ${id}` : "it"} for good: ${message}`,
+      event: isObject ? { collection, id, properties } : event,
     };
   });
 }
@@ -168,14 +171,15 @@ function answerStored(
     return answerRefused(request, retry, retryAfterS(clock));
   }
   const rejected = [...prepared.rejected, ...refusals].toSorted((a, b) => a.index - b.index);
-  const [first] = rejected;
+  const lost = rejected.filter(({ code }) => code !== OBJECT_REFUSED);
+  const [first] = lost;
   if (call.kind === "single" && first !== undefined) {
     return answerRefused(
       request,
       refused(400, first.code, first.message, "mend the event and send it again"),
     );
   }
-  const accepted = prepared.total - new Set(rejected.map(({ index }) => index)).size;
+  const accepted = prepared.total - new Set(lost.map(({ index }) => index)).size;
   return answerAccepted(request, accepted, rejected);
 }
 

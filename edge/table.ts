@@ -32,8 +32,12 @@ export type TableWork = {
 /** How many calls the request may still make: the platform counts its subrequests. */
 export type CallBudget = { left: number };
 
-/** Where it stood in the request; null for what no client waits for, so that nobody can be told. */
-export type Unwritable = { readonly index: number | null; readonly message: string };
+export type Unwritable = {
+  /** Where it stood in the request; null for what no client waits for, so that nobody can be told. */
+  readonly index: number | null;
+  readonly what: "item" | "object";
+  readonly message: string;
+};
 export type TableOutcome = {
   /** What the table refused for good. */
   readonly unwritable: readonly Unwritable[];
@@ -46,7 +50,12 @@ export type Failure = { readonly reason: string; readonly cause: "down" | "throt
 
 type Written =
   | { readonly kind: "written" }
-  | { readonly kind: "refused"; readonly indexes: readonly (number | null)[]; readonly message: string }
+  | {
+      readonly kind: "refused";
+      readonly indexes: readonly (number | null)[];
+      readonly what: Unwritable["what"];
+      readonly message: string;
+    }
   | ({ readonly kind: "unavailable" } & Failure);
 
 export type Table = {
@@ -105,7 +114,8 @@ async function runTasks(tasks: readonly Task[], atOnce: number): Promise<TableOu
     undone.delete(task);
     for (const result of written) {
       if (result.kind !== "refused") continue;
-      for (const index of result.indexes) unwritable.push({ index, message: result.message });
+      const { indexes, what, message } = result;
+      for (const index of indexes) unwritable.push({ index, what, message });
     }
   }
 
@@ -171,10 +181,11 @@ const ITEM_FAULTS = new Set([
 
 function failureOf(
   answer: Exclude<DynamoAnswer, { kind: "ok" }>,
-  indexes: readonly (number | null)[],
+  { indexes }: Batch | ObjectUpdate,
+  what: Unwritable["what"],
 ): Written {
   if (answer.kind === "refused" && ITEM_FAULTS.has(answer.errorType)) {
-    return { kind: "refused", indexes, message: answer.message };
+    return { kind: "refused", indexes, what, message: answer.message };
   }
   const reason = answer.kind === "unavailable" ? answer.message : `${answer.errorType}: ${answer.message}`;
   const cause = answer === OVER_BUDGET ? "calls" : answer.kind === "throttled" ? "throttled" : "down";
@@ -210,7 +221,7 @@ async function writeBatch(table: OpenTable, batch: Batch, deadlineMs: number): P
   const target = "DynamoDB_20120810.BatchWriteItem";
   const answer = await callWithRetry(table, target, bodyFor(table.name, batch), deadlineMs, readUnprocessed);
   if (answer.kind === "ok") return [WRITTEN];
-  const failure = failureOf(answer, batch.indexes);
+  const failure = failureOf(answer, batch, "item");
   if (failure.kind !== "refused" || batch.indexes.length === 1) return [failure];
   // One item fails the call for all: find out which, one by one.
   const results: Written[] = [];
@@ -227,5 +238,5 @@ async function writeObject(table: OpenTable, update: ObjectUpdate, deadlineMs: n
   if (answer.kind === "refused" && answer.errorType === "ConditionalCheckFailedException") {
     answer = await callWithRetry(table, target, encoder.encode(update.fill), deadlineMs, readUpdated);
   }
-  return answer.kind === "ok" ? WRITTEN : failureOf(answer, update.indexes);
+  return answer.kind === "ok" ? WRITTEN : failureOf(answer, update, "object");
 }

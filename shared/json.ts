@@ -28,6 +28,10 @@ export function isJsonObject(value: unknown): value is JsonObject {
 const RUN_AT_RISK = 16;
 const EXPONENT_AT_RISK = /\d[eE][+-]?\d{3,}(?:[,}\]\s]|$)/;
 
+const NUMBER = /^-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?$/;
+const QUOTE = 0x22;
+const BACKSLASH = 0x5c;
+
 const isOfNumber = (code: number): boolean => (code >= 0x30 && code <= 0x39) || code === 0x2e;
 
 /** Looks at every so-manieth character: a run of as many has one of them. */
@@ -42,28 +46,80 @@ function hasLongRun(text: string): boolean {
   return false;
 }
 
+/** Whether a double says it otherwise. A number is judged alone: it may be an id, and is the same in any company. */
+const isInexact = (token: string): boolean => String(Number(token)) !== token;
+
 /** True when some number token of the text would change in a double. Cheap, and wrong only towards true. */
 function hasInexactNumber(text: string): boolean {
   if (!hasLongRun(text) && !EXPONENT_AT_RISK.test(text)) return false;
-  for (const match of text.matchAll(NUMBER_AT_RISK)) {
-    const token = match[1] as string;
-    if (String(Number(token)) !== token) return true;
-  }
+  for (const match of text.matchAll(NUMBER_AT_RISK)) if (isInexact(match[1] as string)) return true;
   return false;
 }
 
-/** Judged alone, so that a number (it may be an id) comes to the same in any company. */
-function exactNumber(_name: string, value: unknown, context: { readonly source?: string }): unknown {
-  const { source } = context;
-  if (typeof value !== "number" || source === undefined || String(value) === source) return value;
-  return hasInexactNumber(source) ? json.rawJSON(source) : value;
+/** Where the string ends whose quote is at `from`. */
+function stringEnd(text: string, from: number): number {
+  for (let at = from + 1; at < text.length; at += 1) {
+    const code = text.charCodeAt(at);
+    if (code === BACKSLASH) at += 1;
+    else if (code === QUOTE) return at + 1;
+  }
+  return text.length;
 }
 
-/** JSON.parse that keeps exact numbers. Throws SyntaxError, or RangeError when it is too deep to revive. */
+/** The text with each number that no double holds as a string: `mark`, and its digits. */
+function markInexact(text: string, mark: string): string {
+  let [marked, from] = ["", 0];
+  // Outside of strings up to here; and where the next one begins.
+  let [at, quote] = [0, text.indexOf('"')];
+  for (const match of text.matchAll(NUMBER_AT_RISK)) {
+    const token = match[1] as string;
+    const start = match.index + match[0].length - token.length;
+    while (quote !== -1 && quote < start) {
+      at = stringEnd(text, quote);
+      quote = text.indexOf('"', at);
+    }
+    if (at > start || !NUMBER.test(token) || !isInexact(token)) continue;
+    marked += `${text.slice(from, start)}"${mark}${token}"`;
+    from = start + token.length;
+  }
+  return marked + text.slice(from);
+}
+
+/** Each string that begins with `mark` becomes the number that it is. In place. */
+function unmark(root: unknown, mark: string): unknown {
+  const holders: object[] = [];
+  const exact = (value: unknown): unknown => {
+    if (typeof value === "object" && value !== null) holders.push(value);
+    return typeof value === "string" && value.startsWith(mark)
+      ? json.rawJSON(value.slice(mark.length))
+      : value;
+  };
+  const exactRoot = exact(root);
+  for (let holder = holders.pop(); holder !== undefined; holder = holders.pop()) {
+    if (Array.isArray(holder)) {
+      for (const [index, value] of (holder as unknown[]).entries()) {
+        const kept = exact(value);
+        if (kept !== value) holder[index] = kept;
+      }
+    } else {
+      for (const [name, value] of Object.entries(holder)) {
+        const kept = exact(value);
+        if (kept !== value) Reflect.set(holder, name, kept);
+      }
+    }
+  }
+  return exactRoot;
+}
+
+/**
+ * JSON.parse that keeps exact numbers, in a few times its time: with a reviver it would take fifty times as long.
+ * Throws SyntaxError.
+ */
 export function parseJson(text: string): unknown {
   if (!hasInexactNumber(text)) return JSON.parse(text) as unknown;
-  // The third argument is newer than TypeScript's type of a reviver.
-  return JSON.parse(text, exactNumber as (name: string, value: unknown) => unknown) as unknown;
+  // No stranger knows it, so that no string of theirs begins with it.
+  const mark = crypto.randomUUID();
+  return unmark(JSON.parse(markInexact(text, mark)), mark);
 }
 
 /**

@@ -5,7 +5,7 @@ import type { EdgeHost } from "../support/edge-host.ts";
 
 let edge: EdgeHost;
 beforeAll(async () => {
-  const ids = ["q", "single", "set", "alike"];
+  const ids = ["q", "single", "set", "alike", "grown"];
   edge = await startEdgeHost(Object.fromEntries(ids.map((id) => [`wk-${id}`, { id }])));
 });
 afterAll(() => edge.stop());
@@ -76,4 +76,32 @@ test("an object that the table refuses for good is named and kept; accepted coun
     body: JSON.stringify({ writeKey: "wk-set", batch }),
   });
   expect(await mixed.json()).toMatchObject({ accepted: 1, rejected: [{ index: 1 }] });
+});
+
+test("an event whose user has grown past what the table holds is stored all the same, and says so", async () => {
+  const identify = (n: number): object => ({
+    type: "identify",
+    userId: "u",
+    messageId: `m${n}`,
+    traits: { [`t${n}`]: "x".repeat(30_000) },
+  });
+  const answers: unknown[] = [];
+  for (let n = 0; n < 15; n++) {
+    const body = JSON.stringify({ writeKey: "wk-grown", ...identify(n) });
+    const response = await fetch(`${edge.url}/v1/identify`, { method: "POST", body });
+    expect(response.status).toBe(200);
+    answers.push(await response.json());
+  }
+  const refused = { index: 0, messageId: "m14", code: "object_refused_by_table" };
+  expect(answers[0]).toEqual({ success: true });
+  expect(answers[14]).toMatchObject({ success: true, accepted: 1, rejected: [refused] });
+  const items = await edge.items("grown");
+  expect([...items.keys()].filter((key) => key.startsWith("e#grown#m"))).toHaveLength(15);
+  const kept = bodiesOf(new Map([...items].filter(([key]) => key.startsWith("r#"))));
+  expect(kept.length).toBeGreaterThan(0);
+  expect(kept.map((body) => body["event"])).toContainEqual({
+    collection: "users",
+    id: "u",
+    properties: { t14: "x".repeat(30_000) },
+  });
 });

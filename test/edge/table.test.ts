@@ -116,7 +116,7 @@ describe("events", () => {
       const dynamo = scripted((call) => (call.body.includes('"n":7}') ? refusal : ok()));
       expect(await write(dynamo, { batches: batches(10) })).toEqual({
         ...DONE,
-        unwritable: [{ index: 7, message: refusal.message }],
+        unwritable: [{ index: 7, what: "item", message: refusal.message }],
       });
     },
   );

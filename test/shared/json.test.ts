@@ -1,5 +1,15 @@
+import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { cleanJson, isDeeperThan, isLargerThan, mayNeedCleaning, parseJson } from "../../shared/json.ts";
+
+/** The same by JSON.parse's own means, slowly. */
+function revived(text: string): unknown {
+  const { rawJSON } = JSON as unknown as { readonly rawJSON: (token: string) => unknown };
+  const isAtRisk = (token: string): boolean => /^-?[\d.]{16,}|[eE][+-]?\d{3,}$/.test(token);
+  const exact = (_: string, value: unknown, { source = "" }: { readonly source?: string }): unknown =>
+    typeof value === "number" && isAtRisk(source) && String(value) !== source ? rawJSON(source) : value;
+  return JSON.parse(text, exact as (name: string, value: unknown) => unknown) as unknown;
+}
 
 describe("parseJson keeps numbers exact", () => {
   test.each([
@@ -31,8 +41,34 @@ describe("parseJson keeps numbers exact", () => {
     expect(parseJson('{"a":10.0,"b":1E3,"c":-0,"d":12345678901234567890}')).toMatchObject(alone);
   });
 
-  test("throws on what is no JSON", () => {
-    expect(() => parseJson("{")).toThrow(SyntaxError);
+  test.each(["{", "[12345678901234567890.]", "[012345678901234567890]", "[1.2.3.4.5.6.7.8.9]", "[1e400e1]"])(
+    "throws on what is no JSON: %s",
+    (text) => {
+      expect(() => parseJson(text)).toThrow(SyntaxError);
+    },
+  );
+
+  test("any JSON comes to what a reviver makes of it, number by number", () => {
+    const digits = fc.stringMatching(/^-?[1-9]\d{0,22}(\.\d{1,20})?([eE][+-]?\d{1,3})?$/);
+    const text = fc
+      .oneof(fc.string(), fc.stringMatching(/^[":,[ \\]{0,3}\d{17}$/))
+      .map((one) => JSON.stringify(one));
+    const { tree } = fc.letrec<{ tree: string }>((tie) => ({
+      tree: fc.oneof(
+        digits,
+        text,
+        fc.array(tie("tree"), { maxLength: 5 }).map((items) => `[ ${items.join(" , ")}]`),
+        fc
+          .array(fc.tuple(fc.oneof(text, fc.constant('"__proto__"')), tie("tree")), { maxLength: 5 })
+          .map((members) => `{${members.map(([name, value]) => `${name}: ${value}`).join(",")}}`),
+      ),
+    }));
+    fc.assert(
+      fc.property(tree, (sent) => {
+        expect(JSON.stringify(parseJson(sent))).toBe(JSON.stringify(revived(sent)));
+      }),
+      { numRuns: 2_000 },
+    );
   });
 });
 
