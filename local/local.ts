@@ -2,6 +2,7 @@
 import { rmSync } from "node:fs";
 import { DynamoDBClient } from "@aws-sdk/client-dynamodb";
 import { many } from "../shared/amounts.ts";
+import { timeLimits } from "../shared/aws/time-limits.ts";
 import {
   killLeftovers,
   loadState,
@@ -144,6 +145,7 @@ async function prepareTable(system: System): Promise<void> {
     endpoint: system.dynamodb,
     region,
     credentials: { accessKeyId, secretAccessKey },
+    requestHandler: timeLimits(),
   });
   try {
     await ensureTable(client, system.table, system.dynamodb);
