@@ -11,6 +11,7 @@ import type { Clock } from "../shared/clock.ts";
 import { errorFields } from "../shared/errors.ts";
 import type { Position } from "../shared/position.ts";
 import type { Gap, Snapshot } from "../shared/snapshot.ts";
+import { gapText } from "../shared/snapshot.ts";
 import type { ObjectStore } from "../shared/store.ts";
 import { deal } from "./deal.ts";
 import type { Lane, LaneBatch } from "./lane.ts";
@@ -110,6 +111,7 @@ async function runLanes(deps: CompactorDeps, opened: Snapshot, signal: AbortSign
       if (outcome.kind !== "committed") return outcome.kind;
       deps.metrics.committed(tip.snapshot(), batch);
       deps.log.info("committed", commitFields(tip.snapshot(), batch));
+      for (const gap of found.gaps) deps.log.warn(gapText(gap), { shard: gap.shard });
       return "committed";
     });
 
@@ -166,13 +168,20 @@ async function runLanes(deps: CompactorDeps, opened: Snapshot, signal: AbortSign
     while (!stopping.signal.aborted) {
       await quietly(deps.log, "the heartbeat", () => membership.beat(stopping.signal));
       deps.metrics.workers(membership.workers().length);
+      await deps.clock.sleep(HEARTBEAT_MS, stopping.signal);
+    }
+    await quietly(deps.log, "leaving", () => membership.leave(patience.giveUp));
+  };
+
+  /** Apart from the signs of life, which must not wait for a commit that is under way. */
+  const followLog = async (): Promise<void> => {
+    while (!stopping.signal.aborted) {
       await quietly(deps.log, "reading the log's tip", async () => {
         await tip.exclusively(() => tip.catchUp(stopping.signal));
         deps.metrics.followed(tip.snapshot(), !ownsAny());
       });
       await deps.clock.sleep(HEARTBEAT_MS, stopping.signal);
     }
-    await quietly(deps.log, "leaving", () => membership.leave(patience.giveUp));
   };
 
   const runBeside = async (): Promise<void> => {
@@ -192,7 +201,7 @@ async function runLanes(deps: CompactorDeps, opened: Snapshot, signal: AbortSign
   try {
     await patience.persist("registering shards", () => commitBatch(NOTHING));
     await quietly(deps.log, "the heartbeat", () => membership.beat(stopping.signal));
-    const running = [...lanes.map(runLane), runMembership(), runBeside()];
+    const running = [...lanes.map(runLane), runMembership(), followLog(), runBeside()];
     // One that fails for good stops the others, which commit what they have.
     for (const one of running) one.catch(stop);
     const settled = await Promise.allSettled(running);
