@@ -107,14 +107,20 @@ async function show(record: SourceRecord, json: boolean, output: Output): Promis
   await output.line(json ? JSON.stringify(record) : describe(record));
 }
 
+/** Where sources are kept, and when the edge knows what is changed there. */
+export type SourcesPlace = { readonly where: string; readonly known: string };
+
 export async function sourcesCommand(
   store: SourceStore,
   action: SourcesAction,
   json: boolean,
+  { where, known }: SourcesPlace,
   output: Output,
 ): Promise<void> {
   if (action.kind === "list") {
-    for (const key of await store.list(sourceRecordKvKey(""))) {
+    const keys = await store.list(sourceRecordKvKey(""));
+    if (keys.length === 0) output.note(`no sources in ${where}: \`varve sources add <id>\` makes one`);
+    for (const key of keys) {
       const record = parseRecord(key, await store.get(key));
       if (record !== null) await show(record, json, output);
     }
@@ -127,5 +133,5 @@ export async function sourcesCommand(
     else await store.remove(change.key);
   }
   await show(after, json, output);
-  output.note("The edge sees it within a minute.");
+  output.note(known);
 }

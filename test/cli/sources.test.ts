@@ -58,21 +58,28 @@ describe("kept on this machine", () => {
 
   test("by varve local's KV, so that the edge reads it", async () => {
     const lines: string[] = [];
+    const notes: string[] = [];
+    const place = { where: folder, known: "known then" };
     const output: Output = {
       line: async (text) => void lines.push(text),
-      note: () => undefined,
+      note: (text) => void notes.push(text),
       progress: () => undefined,
     };
     const store = await openLocalStore(folder);
     try {
+      await sourcesCommand(store, { kind: "list" }, true, place, output);
+      expect(lines).toEqual([]);
+      expect(notes).toEqual([expect.stringContaining(`no sources in ${folder}`)]);
       await sourcesCommand(
         store,
         { kind: "add", id: "shop", settings: { name: "Shop" }, writeKey: "wk" },
         true,
+        place,
         output,
       );
-      await sourcesCommand(store, { kind: "disable", id: "shop" }, true, output);
-      await sourcesCommand(store, { kind: "list" }, true, output);
+      await sourcesCommand(store, { kind: "disable", id: "shop" }, true, place, output);
+      expect(notes.slice(1)).toEqual(["known then", "known then"]);
+      await sourcesCommand(store, { kind: "list" }, true, place, output);
       expect(JSON.parse(lines.at(-1) ?? "")).toMatchObject({ id: "shop", enabled: false, writeKeys: ["wk"] });
       expect(JSON.parse((await store.get("key:wk")) ?? "")).toMatchObject({ id: "shop", enabled: false });
     } finally {
