@@ -17,7 +17,7 @@ import {
   parseJson,
 } from "../shared/json.ts";
 import type { JsonObject } from "../shared/json.ts";
-import { parseTimeMs } from "../shared/time.ts";
+import { eventTimes, parseTimeMs } from "../shared/time.ts";
 import type { Batch } from "./batch.ts";
 import type { Puts } from "./items.ts";
 import type { ObjectWrite } from "./objects.ts";
@@ -307,7 +307,9 @@ function ingestSet(body: unknown, context: IngestContext): Ingested | Refused {
     const reason = checkObject(object);
     if (reason === null && isJsonObject(object)) {
       const properties = isJsonObject(object["properties"]) ? object["properties"] : {};
-      const eventAtMs = parseTimeMs(object["timestamp"] ?? call["timestamp"]) ?? context.receivedAtMs;
+      // One from the future would stand above all that is written until then.
+      const sentTime = object["timestamp"] ?? call["timestamp"];
+      const { timestampMs: eventAtMs } = eventTimes(sentTime, null, context.receivedAtMs, context.skewMaxMs);
       objects.push({ index, collection: collection.data, id: String(object["id"]), eventAtMs, properties });
     } else {
       const { code, message } = reason ?? { code: "bad_object", message: OBJECT_PROPERTIES };
