@@ -21,7 +21,7 @@ import { HEARTBEAT_MS, openMembership } from "./membership.ts";
 import type { Metrics } from "./metrics.ts";
 import type { CompactorLog, Patience } from "./patience.ts";
 import { isPassing, openPatience } from "./patience.ts";
-import { planCommit } from "./plan.ts";
+import { newGaps, planCommit } from "./plan.ts";
 import type { ListedShard, Streams } from "./stream.ts";
 import type { CommitBeside, CommitResult } from "./tip.ts";
 import { openLog, openTip } from "./tip.ts";
@@ -97,6 +97,7 @@ async function runLanes(deps: CompactorDeps, opened: Snapshot, signal: AbortSign
     tip.exclusively(async () => {
       await patience.persist("reading the log's tip", () => tip.catchUp(patience.giveUp));
       const found = stopping.signal.aborted ? NOTHING_FOUND : await discoverInTurn();
+      const newlyMet = newGaps(tip.snapshot(), found.gaps);
       const change = {
         files: batch.files,
         positions: new Map([...found.positions, ...batch.positions]),
@@ -111,7 +112,7 @@ async function runLanes(deps: CompactorDeps, opened: Snapshot, signal: AbortSign
       if (outcome.kind !== "committed") return outcome.kind;
       deps.metrics.committed(tip.snapshot(), batch);
       deps.log.info("committed", commitFields(tip.snapshot(), batch));
-      for (const gap of found.gaps) deps.log.warn(gapText(gap), { shard: gap.shard });
+      for (const gap of newlyMet) deps.log.warn(gapText(gap), { shard: gap.shard });
       return "committed";
     });
 

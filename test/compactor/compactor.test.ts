@@ -233,12 +233,33 @@ test("a stream that was switched off and on is told in the log lines, too", asyn
   streams.switchOff();
   streams.switchOn();
   write(20);
-  await pass(10_000);
+  await pass(60_000);
   const gaps = [...(await tip()).gaps.values()];
   expect(gaps.length).toBeGreaterThan(0);
   expect(
     warnings.filter((what) => what.includes("gap after its start: the stream was switched off")),
   ).toHaveLength(gaps.length);
+  await compactor.stop();
+});
+
+test("a gap that each listing brings to light again is logged once", async () => {
+  const { start, write, pass, tip, streams } = bench();
+  const warnings: string[] = [];
+  const log = { info: () => undefined, warn: (what: string) => void warnings.push(what) };
+  const withoutChildren: typeof streams.describe = async (signal) =>
+    (await streams.describe(signal)).filter(({ parent }) => parent === null);
+  const some = { log, streams: { ...streams, describe: withoutChildren } };
+  const first = start(some);
+  write(20);
+  await pass(3_000);
+  streams.end(1);
+  await pass(10_000);
+  await first.stop();
+  await pass(DAY_MS + 60_000);
+  const compactor = start(some);
+  await pass(60_000);
+  expect((await tip()).gaps.size).toBe(1);
+  expect(warnings.filter((what) => what.includes("no shard that follows it was listed"))).toHaveLength(1);
   await compactor.stop();
 });
 
