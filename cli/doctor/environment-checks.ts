@@ -77,7 +77,7 @@ export function environmentChecks(deps: EnvironmentChecksDeps): readonly Check[]
 }
 
 const REACH = "Check the network, S3_ENDPOINT and DYNAMODB_ENDPOINT.";
-const DEPLOY = "Deploy the worker (docs/deploy.md), or mend --edge.";
+const DEPLOY = "Deploy the worker (docs/deploy.md), or correct --edge.";
 
 /** The answer, or why there is none. */
 const ask = ({ fetch }: EnvironmentChecksDeps, url: string | URL): Promise<Response | Error> =>

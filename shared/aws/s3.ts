@@ -175,7 +175,7 @@ function putOutcome(error: unknown, call: string, config: S3Config): PutOutcome 
 }
 
 const FIXES: Readonly<Record<string, string>> = {
-  NoSuchBucket: "Create the bucket, or mend the bucket's name in VARVE_CHANGELOG.",
+  NoSuchBucket: "Create the bucket, or correct its name in VARVE_CHANGELOG.",
   AccessDenied:
     "Give these credentials s3:GetObject, s3:PutObject, s3:ListBucket and s3:DeleteObject on the changelog root.",
   SignatureDoesNotMatch: "The secret key is wrong: check S3_SECRET_ACCESS_KEY or AWS_SECRET_ACCESS_KEY.",
