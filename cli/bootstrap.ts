@@ -2,7 +2,7 @@
 import { bootstrap } from "../compactor/bootstrap.ts";
 import { findRepeats } from "../compactor/repeats.ts";
 import { openStages } from "../compactor/stage.ts";
-import { many } from "../shared/amounts.ts";
+import { count, many } from "../shared/amounts.ts";
 import { systemClock } from "../shared/clock.ts";
 import type { ObjectStore } from "../shared/store.ts";
 import type { Output } from "./output.ts";
@@ -39,7 +39,7 @@ export async function bootstrapCommand(
     await output.line(
       json
         ? JSON.stringify(result)
-        : `${many(items, "item")} taken in${resumed ? ", resumed" : ""}; ${repeated} of them had changed meanwhile: the stream's rows stand`,
+        : `${many(items, "item")} taken in${resumed ? ", resumed" : ""}; the stream brought ${count(repeated)} of them as well: its rows stand`,
     );
   } finally {
     table.close();

@@ -6,6 +6,7 @@ import { defaultProvider } from "@aws-sdk/credential-provider-node";
 import { many } from "../shared/amounts.ts";
 import { openS3Store } from "../shared/aws/s3.ts";
 import type { S3Config } from "../shared/aws/s3.ts";
+import { timeLimits } from "../shared/aws/time-limits.ts";
 import { systemClock } from "../shared/clock.ts";
 import { CHANGELOG_ENV, parseEnvironment, s3ConfigOf, TABLE_ENV } from "../shared/config.ts";
 import type { Check, Result, Status } from "./doctor/check.ts";
@@ -73,8 +74,12 @@ function openChecks(environment: Environment, config: Config, { edge, table }: D
   const s3 = { ...s3ConfigOf(config), attemptsMax: ATTEMPTS_MAX, timeoutMs: TIMEOUT_MS };
   const given = givenCredentials(environment);
   const credentials = given === undefined ? defaultProvider() : () => Promise.resolve(given);
-  const requestHandler = { socketTimeout: TIMEOUT_MS };
-  const base = { region: config.AWS_REGION, credentials, maxAttempts: ATTEMPTS_MAX, requestHandler };
+  const base = {
+    region: config.AWS_REGION,
+    credentials,
+    maxAttempts: ATTEMPTS_MAX,
+    requestHandler: timeLimits(TIMEOUT_MS),
+  };
   const at = (endpoint: string | undefined) => (endpoint === undefined ? {} : { endpoint });
   const store = openS3Store(s3);
   const bucket = s3Client(s3);
@@ -130,7 +135,7 @@ const s3Client = ({ region, endpoint, credentials, timeoutMs }: S3Config): S3Cli
     region,
     maxAttempts: ATTEMPTS_MAX,
     forcePathStyle: endpoint !== undefined,
-    requestHandler: { socketTimeout: timeoutMs },
+    requestHandler: timeLimits(timeoutMs),
     ...(endpoint === undefined ? {} : { endpoint }),
     ...(credentials === undefined ? {} : { credentials }),
   });

@@ -23,6 +23,17 @@ function help(): string {
   ].join("\n");
 }
 
+const COMPLETION_HELP = `varve completion ${SHELLS.join(" | ")}
+
+Prints what a shell sources to complete commands and options.
+
+Examples:
+  source <(varve completion bash)
+  varve completion fish > ~/.config/fish/completions/varve.fish`;
+
+/** What the reader says of options that make no sense. */
+const MISUSES = new Set(["bad_since", "empty_range"]);
+
 const unknownCommand = (name: string): Misuse => new Misuse(`there is no command ${JSON.stringify(name)}`);
 
 async function run([name, ...rest]: readonly string[], environment: Environment): Promise<number> {
@@ -33,6 +44,10 @@ async function run([name, ...rest]: readonly string[], environment: Environment)
     return name === undefined ? 2 : 0;
   }
   if (name === "completion") {
+    if (rest.includes("--help") || rest.includes("-h")) {
+      console.log(COMPLETION_HELP);
+      return 0;
+    }
     const shell = SHELLS.find((known) => known === rest[0]);
     if (shell === undefined) throw new Misuse(`completion takes a shell: ${SHELLS.join(", ")}`);
     console.log(completionOf(shell, COMMANDS));
@@ -60,7 +75,7 @@ async function main(argv: readonly string[], environment: Environment): Promise<
     }
     console.error(`${styleText("red", "varve:", { stream: process.stderr })} ${describeError(error)}`);
     if (!(error instanceof VarveError) && error instanceof Error) console.error(error.stack);
-    return 1;
+    return error instanceof VarveError && MISUSES.has(error.code) ? 2 : 1;
   }
 }
 

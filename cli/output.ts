@@ -32,7 +32,8 @@ export function openOutput(stdout: Stdout, stderr: Stderr): FileOutput {
   stdout.on("error", (error: Error & { readonly code?: string }) => {
     // Whoever read the pipe has had enough, as `head` does.
     if (error.code === "EPIPE") process.exit(0);
-    throw error;
+    stderr.write(`varve: the result cannot be written: ${error.message}\n`);
+    process.exit(1);
   });
   const write = async (bytes: string | Uint8Array): Promise<void> => {
     if (!stdout.write(bytes)) await once(stdout, "drain");

@@ -158,15 +158,21 @@ async function checkFree(store: SourceStore, writeKey: string, id: string): Prom
   );
 }
 
+/** Where sources are kept, and when the edge knows what is changed there. */
+export type SourcesPlace = { readonly where: string; readonly known: string };
+
 export async function sourcesCommand(
   store: SourceStore,
   action: SourcesAction,
   json: boolean,
+  { where, known }: SourcesPlace,
   output: Output,
 ): Promise<void> {
   if (action.kind === "list") {
     const prefix = sourceRecordKvKey("");
-    for (const key of await store.list(prefix)) {
+    const keys = await store.list(prefix);
+    if (keys.length === 0) output.note(`no sources in ${where}: \`varve sources add <id>\` makes one`);
+    for (const key of keys) {
       const record = parseRecord(key.slice(prefix.length), await store.get(key));
       if (record !== null) await show(record, json, output);
     }
@@ -181,6 +187,5 @@ export async function sourcesCommand(
     else await store.remove(change.keys);
   }
   await show(after, json, output);
-  // A minute in KV's own cache, and one in an isolate's.
-  output.note("The edge sees it within two minutes.");
+  output.note(known);
 }

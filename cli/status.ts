@@ -1,7 +1,7 @@
 /** `varve status`: how the running system stands, read from the changelog alone. */
 import { openChangelog } from "../reader/changelog.ts";
 import { iso } from "../reader/range.ts";
-import { bytesText, count, many } from "../shared/amounts.ts";
+import { bytesText, count, many, secondsText } from "../shared/amounts.ts";
 import type { Commit } from "../shared/delta.ts";
 import { WORKERS_DIR, parseWorkerKey } from "../shared/keys.ts";
 import { readCommit } from "../shared/log.ts";
@@ -10,6 +10,8 @@ import { LEVELS } from "../shared/window.ts";
 import type { Output } from "./output.ts";
 import { painted } from "./output.ts";
 
+/** As the alert has it. */
+const LATE_S = 900;
 const RECENT_COMMITS = 20;
 /** Workers show that they live every 8 s. */
 const WORKER_DEAD_MS = 20_000;
@@ -88,14 +90,19 @@ function reportText(report: StatusReport): string {
   return [
     `changelog  ${report.changelog}`,
     `version    ${report.version}, committed ${report.committed_at}`,
-    `watermark  ${report.watermark ?? "none yet"}${lag === null ? "" : `, ${lag.toFixed(1)} s behind`}`,
+    `watermark  ${report.watermark ?? "none yet"}${lag === null ? "" : `, ${behindText(lag)}`}`,
     `rows       ${count(report.rows_live)} live of ${count(report.rows_committed)} committed, ${count(report.rows_per_second)} a second lately`,
     ...levels.map((text, index) => (index === 0 ? "files" : "").padEnd(11) + text),
-    `shards     ${report.shards.open} open, the furthest ${furthest === null ? "not read yet" : `${furthest.toFixed(1)} s behind`}; ${report.shards.done} done`,
+    `shards     ${report.shards.open} open, the furthest ${furthest === null ? "not read yet" : `${secondsText(furthest)} behind`}; ${report.shards.done} done`,
     `workers    ${report.workers.length === 0 ? painted("red", noWorkers(report)) : report.workers.join(", ")}`,
     `gaps       ${report.gaps === 0 ? "0" : painted("yellow", `${report.gaps}: \`varve files\` names them`)}`,
   ].join("\n");
 }
+
+const behindText = (seconds: number): string =>
+  seconds > LATE_S
+    ? painted("yellow", `${secondsText(seconds)} behind: docs/alerts.md, VarveWatermarkBehind`)
+    : `${secondsText(seconds)} behind`;
 
 /** With the time of the last: this machine's clock may be wrong. */
 const noWorkers = ({ last_worker_seen: last }: StatusReport): string =>

@@ -1,4 +1,4 @@
-/** `varve sync`: keeps a warehouse up to the changelog. */
+/** `varve sync`: keeps a warehouse up to date with the changelog. */
 import type { DuckDBConnection } from "@duckdb/node-api";
 import { completeUpTo, iso } from "../reader/range.ts";
 import { openDuckDBWarehouse } from "../reader/warehouse/duckdb.ts";

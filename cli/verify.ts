@@ -1,6 +1,6 @@
 /** `varve verify`: is everything there, once? */
 import { completeUpTo } from "../reader/range.ts";
-import type { ProblemKind, Report, TableReport } from "../reader/verify.ts";
+import type { Problem, ProblemKind, Report, TableReport } from "../reader/verify.ts";
 import { verify } from "../reader/verify.ts";
 import { count, many } from "../shared/amounts.ts";
 import { systemClock } from "../shared/clock.ts";
@@ -17,7 +17,7 @@ export type VerifyArguments = {
   /** Compare about this many keys with the table, instead of all. */
   readonly sample?: number;
   readonly dedupeDays: number;
-  /** How long the changelog may take to show what the table has, s. */
+  /** How long a changelog that is behind the table is waited for, s. */
   readonly settleS: number;
 };
 
@@ -54,9 +54,9 @@ function reportText(report: Report): string {
   const { table, problems } = report;
   const from = report.fromCheckpoint === null ? "its start" : `checkpoint ${report.fromCheckpoint}`;
   const gone = [
-    report.superseded > 0 ? `${report.superseded} superseded` : "",
-    report.expired > 0 ? `${report.expired} expired` : "",
-    report.forgotten > 0 ? `${report.forgotten} forgotten` : "",
+    report.superseded > 0 ? `${count(report.superseded)} superseded` : "",
+    report.expired > 0 ? `${count(report.expired)} expired` : "",
+    report.forgotten > 0 ? `${count(report.forgotten)} forgotten` : "",
   ].filter((part) => part !== "");
   const lines = [
     line(
@@ -75,21 +75,49 @@ function reportText(report: Report): string {
       "rows",
       `${count(report.rows)} that stand for ${many(report.changes, "change")}${gone.length > 0 ? `; ${gone.join(", ")}` : ""}; set checksum ${report.setsum}`,
     ),
-    table === null ? "-     table        not compared" : line(["table"], "table", tableText(table)),
+    table === null
+      ? "-     table        not compared"
+      : line(["table", "table_ahead"], "table", tableText(table)),
     `${report.gaps === 0 ? painted("green", "ok   ") : painted("yellow", "GAPS ")} gaps         ${report.gaps}`,
     "",
-    problems.length === 0
-      ? painted("green", "sound: nothing lost, nothing twice")
-      : painted("red", `NOT SOUND: ${many(problems.length, "problem")}`),
+    verdict(report),
     ...problems.map(({ kind, what, where }) => `  ${kind}  ${where}${where === "" ? "" : ": "}${what}`),
   ];
   return lines.join("\n");
 
   function line(kinds: readonly ProblemKind[], what: string, figures: string): string {
-    const wrong = problems.filter(({ kind }) => kinds.includes(kind)).length;
-    const mark = wrong === 0 ? painted("green", "ok   ") : painted("red", "WRONG");
+    const wrong = problems.filter(({ kind }) => kinds.includes(kind));
+    const mark =
+      wrong.length === 0
+        ? painted("green", "ok   ")
+        : isOnlyBehind(wrong)
+          ? painted("yellow", "LATE ")
+          : painted("red", "WRONG");
     return `${mark} ${what.padEnd(12)} ${figures}`;
   }
+}
+
+const isOnlyBehind = (problems: readonly Problem[]): boolean =>
+  problems.every(({ kind }) => kind === "table_ahead");
+
+/** The report in one line. */
+export function verdict({ problems, gaps }: Pick<Report, "problems" | "gaps">): string {
+  if (problems.length > 0 && isOnlyBehind(problems))
+    return painted(
+      "yellow",
+      "NOT KNOWN YET: the changelog is behind the table. `varve status` says whether it moves: then run this again",
+    );
+  if (problems.length > 0)
+    return painted(
+      "red",
+      `NOT SOUND: ${many(problems.length, "problem")}. What to do: docs/operations.md, Restoring`,
+    );
+  return gaps > 0
+    ? painted(
+        "yellow",
+        `sound but for ${many(gaps, "gap")}, where changes were lost: \`varve files\` names them`,
+      )
+    : painted("green", "sound: nothing lost, nothing twice");
 }
 
 function tableText({ name, items, keys, sampled, expired, beyondRetention }: TableReport): string {

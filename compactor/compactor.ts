@@ -12,6 +12,7 @@ import { hasPassed } from "../shared/clock.ts";
 import { errorFields } from "../shared/errors.ts";
 import type { Position } from "../shared/position.ts";
 import type { Gap, Snapshot } from "../shared/snapshot.ts";
+import { gapText } from "../shared/snapshot.ts";
 import type { ObjectStore } from "../shared/store.ts";
 import { deal } from "./deal.ts";
 import type { Lane, LaneBatch } from "./lane.ts";
@@ -31,7 +32,7 @@ import { HEARTBEAT_MS, openMembership } from "./membership.ts";
 import type { Metrics } from "./metrics.ts";
 import type { CompactorLog, Patience } from "./patience.ts";
 import { isPassing, openPatience } from "./patience.ts";
-import { planCommit } from "./plan.ts";
+import { newGaps, planCommit } from "./plan.ts";
 import type { ListedShard, Streams } from "./stream.ts";
 import type { CommitBeside, CommitResult, Tip } from "./tip.ts";
 import { openTip } from "./tip.ts";
@@ -108,6 +109,7 @@ async function runLanes(deps: CompactorDeps, tip: Tip, signal: AbortSignal): Pro
     tip.exclusively(async () => {
       await patience.persist("reading the log's tip", () => tip.catchUp(patience.giveUp));
       const found = stopping.signal.aborted ? NOTHING_FOUND : await discoverInTurn();
+      const newlyMet = newGaps(tip.snapshot(), found.gaps);
       const change = {
         files: batch.files,
         positions: batch.positions,
@@ -123,6 +125,7 @@ async function runLanes(deps: CompactorDeps, tip: Tip, signal: AbortSignal): Pro
       if (outcome.kind !== "committed") return outcome.kind;
       deps.metrics.committed(tip.snapshot(), batch);
       deps.log.info("committed", commitFields(tip.snapshot(), batch));
+      for (const gap of newlyMet) deps.log.warn(gapText(gap), { shard: gap.shard });
       return "committed";
     });
 
@@ -179,13 +182,20 @@ async function runLanes(deps: CompactorDeps, tip: Tip, signal: AbortSignal): Pro
     while (!stopping.signal.aborted) {
       await quietly(deps.log, "the heartbeat", () => membership.beat(stopping.signal));
       deps.metrics.workers(membership.workers().length);
+      await deps.clock.sleep(HEARTBEAT_MS, stopping.signal);
+    }
+    await quietly(deps.log, "leaving", () => membership.leave(patience.giveUp));
+  };
+
+  /** Apart from the signs of life, which must not wait for a commit that is under way. */
+  const followLog = async (): Promise<void> => {
+    while (!stopping.signal.aborted) {
       await quietly(deps.log, "reading the log's tip", async () => {
         await tip.exclusively(() => tip.catchUp(stopping.signal));
         deps.metrics.followed(tip.snapshot(), !ownsAny());
       });
       await deps.clock.sleep(HEARTBEAT_MS, stopping.signal);
     }
-    await quietly(deps.log, "leaving", () => membership.leave(patience.giveUp));
   };
 
   const runBeside = async (): Promise<void> => {
@@ -205,7 +215,7 @@ async function runLanes(deps: CompactorDeps, tip: Tip, signal: AbortSignal): Pro
   try {
     await patience.persist("registering shards", () => commitBatch(NOTHING));
     await quietly(deps.log, "the heartbeat", () => membership.beat(stopping.signal));
-    const running = [...lanes.map(runLane), runMembership(), runBeside()];
+    const running = [...lanes.map(runLane), runMembership(), followLog(), runBeside()];
     // One that fails for good stops the others, which commit what they have.
     for (const one of running) one.catch(stop);
     const settled = await Promise.allSettled(running);

@@ -5,11 +5,18 @@ import type { Streams } from "./stream.ts";
 
 type Counter = Pick<Metrics, "called" | "retried">;
 
+/** What fails is made again, in its turn. What was cut short is not. */
+const orRetried = <T>(answer: Promise<T>, retried: () => void, signal: AbortSignal | undefined): Promise<T> =>
+  answer.catch((error: unknown) => {
+    if (signal?.aborted !== true) retried();
+    throw error;
+  });
+
 export function countedStore(store: ObjectStore, { called, retried }: Counter): ObjectStore {
   return {
     get: (key, signal) => {
       called("S3 GET");
-      return store.get(key, signal);
+      return orRetried(store.get(key, signal), () => retried("S3 GET"), signal);
     },
     put: async (key, body, condition, signal) => {
       called("S3 PUT");
@@ -23,7 +30,7 @@ export function countedStore(store: ObjectStore, { called, retried }: Counter): 
     },
     delete: (key, signal) => {
       called("S3 DELETE");
-      return store.delete(key, signal);
+      return orRetried(store.delete(key, signal), () => retried("S3 DELETE"), signal);
     },
   };
 }
@@ -32,7 +39,7 @@ export function countedStreams(streams: Streams, { called, retried }: Counter): 
   return {
     describe: (signal) => {
       called("DescribeStream");
-      return streams.describe(signal);
+      return orRetried(streams.describe(signal), () => retried("DescribeStream"), signal);
     },
     openIterator: async (arn, shard, after, signal) => {
       called("GetShardIterator");

@@ -10,6 +10,7 @@ import type { DuckDBConnection } from "@duckdb/node-api";
 import { openDuckDB, sqlText } from "../shared/duckdb.ts";
 import { SETSUM_DIGEST_SQL, SETSUM_HALVES_SQL, setsumFromHalves } from "../shared/setsum.ts";
 import type { DataFile, Totals } from "../shared/snapshot.ts";
+import { allEnded } from "../shared/turnstile.ts";
 import type { MergeEngine } from "./merge.ts";
 import { summarize } from "./summary.ts";
 
@@ -24,7 +25,7 @@ export const duckdbEngine =
     try {
       const pathOf = (file: DataFile): string => join(dir, `in-${inputs.indexOf(file)}.parquet`);
       for (const some of runsOf(inputs))
-        await Promise.all(some.map(async (file) => writeFile(pathOf(file), await fetch(file))));
+        await allEnded(some.map(async (file) => writeFile(pathOf(file), await fetch(file))));
       const relation = `read_parquet([${inputs.map((file) => sqlText(pathOf(file))).join(", ")}])`;
       const inputBytes = inputs.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
       const out = join(dir, "out");

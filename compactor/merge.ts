@@ -1,7 +1,7 @@
 /** Merging windows, beside the flushes: fetch, merge, upload, commit. */
 import { createHash } from "node:crypto";
 import type { Clock } from "../shared/clock.ts";
-import { VarveError } from "../shared/errors.ts";
+import { errorFields, VarveError } from "../shared/errors.ts";
 import { dataKey } from "../shared/keys.ts";
 import type { DataFile, Snapshot } from "../shared/snapshot.ts";
 import type { ObjectStore } from "../shared/store.ts";
@@ -48,10 +48,16 @@ export type MergerDeps = {
 };
 
 const FILE_BYTES_MAX = 128 * 1024 ** 2;
+/** What is wrong with one window's files, and with no other's. */
+const FAULTS_OF_A_WINDOW = new Set(["damaged_file", "unsound_merge"]);
+/** A window with such a fault is tried again after this long. */
+const SET_ASIDE_MS = 600_000;
 
 export const HISTORY_KEY = "varve.history";
 
 export function openMerger(deps: MergerDeps): Merger {
+  /** Until when windows are left alone, by their tasks' names. */
+  const setAside = new Map<string, number>();
   const mergeOne = async (task: MergeTask, beside: Beside): Promise<void> => {
     const beganMs = deps.clock.nowMs();
     const result = await execute(deps, task, beside.snapshot(), beside.signal);
@@ -70,10 +76,22 @@ export function openMerger(deps: MergerDeps): Merger {
   };
   return {
     run: async (beside) => {
+      for (const [name, untilMs] of setAside) if (untilMs <= deps.clock.nowMs()) setAside.delete(name);
       for (;;) {
-        const task = mergeTasks(beside.snapshot()).find((one) => beside.owns(taskName(one)));
+        const isDue = (name: string): boolean => beside.owns(name) && !setAside.has(name);
+        const task = mergeTasks(beside.snapshot()).find((one) => isDue(taskName(one)));
         if (task === undefined || beside.signal.aborted) return;
-        await mergeOne(task, beside);
+        try {
+          await mergeOne(task, beside);
+        } catch (error) {
+          if (!(error instanceof VarveError) || !FAULTS_OF_A_WINDOW.has(error.code)) throw error;
+          setAside.set(taskName(task), deps.clock.nowMs() + SET_ASIDE_MS);
+          deps.log.warn("a window cannot be merged; it is tried again in 10 minutes", {
+            level: task.level,
+            window: new Date(task.windowStartMs).toISOString(),
+            ...errorFields(error),
+          });
+        }
       }
     },
   };
@@ -115,6 +133,6 @@ export async function fetchSound(
   throw new VarveError(
     "damaged_file",
     `${file.path} ${object === null ? "is missing from the store" : "does not match its checksum in the log"}.`,
-    "Its window is not merged; everything else goes on. `varve verify` lists what is damaged.",
+    "Its window is not merged, all others are. `varve verify` lists what is damaged; docs/operations.md (Restoring) says what to do.",
   );
 }

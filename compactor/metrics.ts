@@ -2,6 +2,7 @@
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { Counter, Gauge, Registry } from "prom-client";
+import { VarveError } from "../shared/errors.ts";
 import { LEVELS } from "../shared/window.ts";
 import type { Level } from "../shared/window.ts";
 import type { Snapshot } from "../shared/snapshot.ts";
@@ -59,9 +60,17 @@ const MONTH_S = 30 * 86_400;
 /** Shards shown one by one: the furthest behind. */
 const SHARDS_SHOWN_MAX = 50;
 
+export type Health = {
+  readonly healthy: boolean;
+  /** Since it last committed, or knew that there was nothing to commit. */
+  readonly committedSecondsAgo: number;
+  /** From when on it is not healthy. */
+  readonly limitSeconds: number;
+};
+
 export type PrometheusMetrics = Metrics & {
   readonly text: () => Promise<string>;
-  readonly healthy: () => boolean;
+  readonly health: () => Health;
 };
 
 /** @param staleMs without a commit for so long, a worker that has shards is not healthy */
@@ -88,7 +97,7 @@ export function openPrometheusMetrics(nowMs: () => number, staleMs: number): Pro
   const retries = counter("retries_total", "Calls made again after a fault", ["call"]);
   const requests = counter("requests_total", "Calls made", ["call"]);
   const cost = counter("requests_cost_dollars_total", "List price of the calls made", ["call"]);
-  const rejected = gauge("rejected_rows_total", "Rows of rejected events that this process committed");
+  const rejected = counter("rejected_rows_total", "Rows of rejected events that this process committed");
   const buffer = gauge("buffer_bytes", "Bytes read but not committed", ["lane"]);
   const workers = gauge("workers", "Workers that this one sees alive");
   const gaps = gauge("gaps_total", "Gaps in the log");
@@ -163,7 +172,10 @@ export function openPrometheusMetrics(nowMs: () => number, staleMs: number): Pro
     retried: (call) => retries.inc({ call }),
     buffered: (lane, held) => buffer.set({ lane }, held),
     workers: (live) => workers.set(live),
-    healthy: () => nowMs() - committedMs < staleMs,
+    health: () => {
+      const ms = nowMs() - committedMs;
+      return { healthy: ms < staleMs, committedSecondsAgo: ms / 1000, limitSeconds: staleMs / 1000 };
+    },
     text: async () => {
       collect();
       return registry.metrics();
@@ -182,9 +194,15 @@ export async function serveMetrics(
   const server = createServer((request, response) => {
     const path = request.url?.split("?")[0];
     if (path === "/healthz") {
-      const healthy = metrics.healthy();
+      const { healthy, committedSecondsAgo, limitSeconds } = metrics.health();
       response.writeHead(healthy ? 200 : 503, { "content-type": "application/json" });
-      response.end(JSON.stringify({ healthy }));
+      response.end(
+        JSON.stringify({
+          healthy,
+          committed_seconds_ago: committedSecondsAgo,
+          limit_seconds: limitSeconds,
+        }),
+      );
     } else if (path === "/metrics") {
       void metrics.text().then((text) => {
         response.writeHead(200, { "content-type": "text/plain; version=0.0.4" });
@@ -196,8 +214,17 @@ export async function serveMetrics(
     }
   });
   await new Promise<void>((resolve, reject) => {
-    server.once("error", reject);
-    server.listen(port, host, resolve);
+    server.once("error", (error) =>
+      reject(
+        new VarveError(
+          "port_taken",
+          `metrics cannot be served on ${host}:${port}: ${error.message}.`,
+          "Give them another port in VARVE_METRICS, as `port` or `host:port`; without the variable there are none.",
+          error,
+        ),
+      ),
+    );
+    server.listen(port, host.replaceAll(/^\[|\]$/g, ""), resolve);
   });
   const address = server.address() as AddressInfo;
   return {

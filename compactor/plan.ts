@@ -123,7 +123,7 @@ export function planCommit(snapshot: Snapshot, change: Change, { txnId, nowMs }:
 }
 
 /** A gap is met again by each worker that starts before anything after it was committed. */
-function newGaps({ gaps }: Snapshot, met: readonly Gap[]): readonly Gap[] {
+export function newGaps({ gaps }: Snapshot, met: readonly Gap[]): readonly Gap[] {
   const known = [...gaps.values()];
   return met.filter(
     ({ shard, after, reason }) =>

@@ -15,6 +15,7 @@ import { rowOf, sequenceOf } from "../shared/row.ts";
 import { lastChangedMs } from "../shared/position.ts";
 import { compareSequence } from "../shared/sequence.ts";
 import type { Gap } from "../shared/snapshot.ts";
+import { gapText } from "../shared/snapshot.ts";
 import { STREAM_RETENTION_MS } from "../shared/watermark.ts";
 import type { ShardPage } from "./buffer.ts";
 import type { Page, Streams } from "./stream.ts";
@@ -67,7 +68,7 @@ export async function readShard(
   };
   const passGap = async (reason: Gap["reason"]): Promise<void> => {
     const gap: Gap = { shard, after: position.seq, reason, detectedMs: clock.nowMs() };
-    deps.warn(`${shard}: gap after ${position.seq ?? "its start"}: ${reason}`);
+    deps.warn(gapText(gap));
     await deps.accept({
       shard,
       rows: [],

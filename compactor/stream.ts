@@ -11,6 +11,7 @@ import {
 } from "@aws-sdk/client-dynamodb-streams";
 import { defaultProvider } from "@aws-sdk/credential-provider-node";
 import { createSigner } from "../shared/aws/sign.ts";
+import { timeLimits } from "../shared/aws/time-limits.ts";
 import { VarveError } from "../shared/errors.ts";
 import { hasDoubtfulName, parseExact } from "../shared/exact-json.ts";
 import type { StreamRecord } from "../shared/row.ts";
@@ -70,7 +71,6 @@ export type StreamsConfig = {
 
 const RECORDS_MAX = 1000;
 const TIMEOUT_MS = 30_000;
-const CONNECTION_TIMEOUT_MS = 5_000;
 /**
  * The service takes signatures of its last minutes; the SDK mends them for a clock that is off, as is done here. One
  * that is off by more is not to read: the watermark would follow it.
@@ -89,9 +89,7 @@ export function openStreams(config: StreamsConfig): Streams {
   const streamsEndpoint = config.streamsEndpoint ?? config.endpoint;
   const credentials = defaultProvider();
   const timeoutMs = config.timeoutMs ?? TIMEOUT_MS;
-  // The SDK's requestTimeout only warns.
-  const requestHandler = { socketTimeout: timeoutMs, connectionTimeout: CONNECTION_TIMEOUT_MS };
-  const base = { region: config.region, credentials, maxAttempts: 5, requestHandler };
+  const base = { region: config.region, credentials, maxAttempts: 5, requestHandler: timeLimits(timeoutMs) };
   const tables = new DynamoDBClient({
     ...base,
     ...(config.endpoint === undefined ? {} : { endpoint: config.endpoint }),

@@ -25,6 +25,7 @@ const OWN = [
   "events.js",
   "flow.js",
   "format.js",
+  "locale.js",
   "scale.js",
   "shards.js",
   "theme.js",

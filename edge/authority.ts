@@ -50,7 +50,7 @@ const foreignOrigin = refused(
   403,
   "origin_not_allowed",
   "this source does not take events from this web origin",
-  "add the origin to the source: varve sources add --origin",
+  "name it among the source's: varve sources add <id> --origins <all of them>",
 );
 
 const SIGNATURE_FAULTS: Readonly<Record<Exclude<SignatureCheck, "valid">, string>> = {

@@ -176,7 +176,7 @@ function answerStored(
   if (call.kind === "single" && first !== undefined) {
     return answerRefused(
       request,
-      refused(400, first.code, first.message, "mend the event and send it again"),
+      refused(400, first.code, first.message, "correct the event and send it again"),
     );
   }
   const accepted = prepared.total - new Set(lost.map(({ index }) => index)).size;

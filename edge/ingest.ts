@@ -320,12 +320,9 @@ function ingestSet(body: unknown, context: IngestContext): Ingested | Refused {
     const reason = isUnclean ? { code: "bad_object", message: OBJECT_ID_UNCLEAN } : checkObject(object);
     if (reason === null && isJsonObject(object)) {
       const properties = isJsonObject(object["properties"]) ? object["properties"] : {};
-      const { timestampMs: eventAtMs } = eventTimes(
-        object["timestamp"] ?? call["timestamp"],
-        null,
-        context.receivedAtMs,
-        context.skewMaxMs,
-      );
+      // One from the future would stand above all that is written until then.
+      const sentTime = object["timestamp"] ?? call["timestamp"];
+      const { timestampMs: eventAtMs } = eventTimes(sentTime, null, context.receivedAtMs, context.skewMaxMs);
       objects.push({ index, collection: collection.data, id: String(object["id"]), eventAtMs, properties });
     } else {
       const { code, message } = reason ?? { code: "bad_object", message: OBJECT_PROPERTIES };

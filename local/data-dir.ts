@@ -32,6 +32,9 @@ const State = z.object({
 });
 export type State = z.infer<typeof State>;
 
+/** What this process and its children make from here on is its owner's alone: keys, and everybody's events. */
+export const keepPrivate = (): void => void process.umask(0o077);
+
 /** The directory's one true path, made if need be. */
 export function openDataDir(path: string): string {
   const dataDir = resolve(path);

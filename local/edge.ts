@@ -19,7 +19,7 @@ async function bundle(worker: string): Promise<readonly WorkerModule[]> {
     throw new VarveError(
       "worker_bundle_failed",
       `The edge worker could not be bundled: ${reason}`,
-      "Mend edge/worker.ts and start again.",
+      "Correct edge/worker.ts and start again.",
       error,
     );
   });

@@ -2,13 +2,15 @@
 import { rmSync } from "node:fs";
 import { DynamoDBClient } from "@aws-sdk/client-dynamodb";
 import { many } from "../shared/amounts.ts";
+import { timeLimits } from "../shared/aws/time-limits.ts";
 import {
+  type DataDirLock,
+  keepPrivate,
   killLeftovers,
   loadState,
   lockDataDir,
   openDataDir,
   writePrivately,
-  type DataDirLock,
 } from "./data-dir.ts";
 import { aborted, dataDirGone, watchForEnd } from "./ending.ts";
 import { ensureTable, makeStreamIndexes } from "./dynamodb.ts";
@@ -48,6 +50,7 @@ const STATUS_JSON_MS = 10_000;
 
 /** Runs until `signal` aborts; throws when the system cannot be brought up. */
 export async function runLocal(options: LocalOptions, signal: AbortSignal): Promise<void> {
+  keepPrivate();
   const dataDir = openDataDir(options.dataDir);
   const lock = lockDataDir(dataDir);
   try {
@@ -144,6 +147,7 @@ async function prepareTable(system: System): Promise<void> {
     endpoint: system.dynamodb,
     region,
     credentials: { accessKeyId, secretAccessKey },
+    requestHandler: timeLimits(),
   });
   try {
     await ensureTable(client, system.table, system.dynamodb);

@@ -218,6 +218,6 @@ function startFailed(name: PartName, reason: string, lastLines: readonly string[
   return new VarveError(
     "part_failed",
     `The part '${name}' did not start (${reason}).${said}`,
-    "Mend what it says and start again.",
+    "Fix what it names, and start again.",
   );
 }

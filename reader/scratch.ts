@@ -13,7 +13,7 @@ import type { DuckDBConnection } from "@duckdb/node-api";
 import { openDuckDB, sqlText } from "../shared/duckdb.ts";
 import { VarveError } from "../shared/errors.ts";
 import type { DataFile } from "../shared/snapshot.ts";
-import { turnstile } from "../shared/turnstile.ts";
+import { allEnded, turnstile } from "../shared/turnstile.ts";
 import type { ObjectStore } from "../shared/store.ts";
 import type { ByteRange, Chunk } from "./footer.ts";
 import { bytesOf, rangesToFetch, rowGroupsFor } from "./footer.ts";
@@ -112,7 +112,7 @@ export async function openScratch(
     handle: FileHandle,
     signal?: AbortSignal,
   ): Promise<number | null> => {
-    const lengths = await Promise.all(
+    const lengths = await allEnded(
       ranges.flatMap(pieces).map(({ start, end }) =>
         turn(async () => {
           counts.requests += 1;
@@ -191,7 +191,7 @@ export async function openScratch(
       return readWhole(file, signal);
     },
     fetch: async (files, signal, need) => {
-      const fetched = await Promise.all(files.map((file) => fetchOne(file, signal, need)));
+      const fetched = await allEnded(files.map((file) => fetchOne(file, signal, need)));
       const paths = fetched.map(({ path }) => path);
       return {
         paths,

@@ -10,6 +10,7 @@ import { sequenceColumn } from "../shared/sequence.ts";
 import { SETSUM_DIGEST_SQL, SETSUM_HALVES_SQL, setsumFromHalves } from "../shared/setsum.ts";
 import type { DataFile, Snapshot, Totals } from "../shared/snapshot.ts";
 import { NO_ROWS, addTotals } from "../shared/snapshot.ts";
+import { allEnded } from "../shared/turnstile.ts";
 import { compareBytes, statsOf } from "./range.ts";
 import type { Scratch } from "./scratch.ts";
 import { missing } from "./scratch.ts";
@@ -37,7 +38,7 @@ export async function checkFiles(
   let live = NO_ROWS;
   for (let start = 0; start < files.length; start += FILES_A_STEP) {
     const step = files.slice(start, start + FILES_A_STEP);
-    const fetched = await Promise.all(step.map((file) => fetchSound(scratch, file)));
+    const fetched = await allEnded(step.map((file) => fetchSound(scratch, file)));
     for (const [index, file] of step.entries()) {
       const { path, problem } = fetched[index] ?? { path: null, problem: null };
       if (problem !== null) problems.push(problem);

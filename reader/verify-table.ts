@@ -2,20 +2,31 @@
 import type { DuckDBAppender, DuckDBConnection } from "@duckdb/node-api";
 import { many } from "../shared/amounts.ts";
 import { sqlText } from "../shared/duckdb.ts";
+import { VarveError } from "../shared/errors.ts";
 import type { AttributeMap } from "../shared/item.ts";
 import { attributeMapJson, objectPropertiesJson, parsePk } from "../shared/item.ts";
 import { loadSnapshot } from "../shared/log.ts";
 import type { Snapshot } from "../shared/snapshot.ts";
 import type { ObjectStore } from "../shared/store.ts";
-import { keptSinceMs } from "./range.ts";
+import { completeUpTo, iso, keptSinceMs } from "./range.ts";
 import type { Scratch } from "./scratch.ts";
 import { checkFiles, partsOfSeen } from "./verify-files.ts";
 import type { Problem, Progress, TableReader, TableReport, VerifyOptions } from "./verify.ts";
-import { named } from "./verify.ts";
+import { NAMED_MAX, named } from "./verify.ts";
 
 const KEYS_A_READ = 100;
+/** How far this machine's clock may be from DynamoDB's. */
+const CLOCKS_APART_MS = 5_000;
+const LOOK_MS = 500;
+/** A key that changes again and again is never read at rest: so long it is tried. */
+const CHANGING_MS = 30_000;
+/** A log that a reader stops at. */
+const BROKEN_LOG = new Set(["bad_log_entry", "invariant_broken"]);
 
-/** A key that differs is looked at again, later: the table may be ahead of the changelog. */
+/**
+ * A key whose row differs from its item is judged once the watermark has passed the time at which the item was read:
+ * until then the changelog need not have the change. One that changed after that is read again.
+ */
 export async function checkTable(
   scratch: Scratch,
   store: ObjectStore,
@@ -30,28 +41,48 @@ export async function checkTable(
   await takeLatest(connection);
   const keys = await countOf(connection, "latest");
   const { sample } = options;
+  const fromMs = options.nowMs();
   const items = await (sample === undefined
     ? takeItems(connection, table, table.scan(), (count) => progress("items", count, keys))
     : takeSample(connection, table, sample, progress));
-  const question = { ...options, keptSinceMs: keptSinceMs(snapshot), sampled: sample !== undefined };
+  const readMs = options.nowMs();
+  await connection.run("CREATE TABLE read_again (key VARCHAR, from_ms BIGINT, until_ms BIGINT)");
 
-  const deadlineMs = options.nowMs() + options.settleMs;
-  let tip = snapshot;
+  let deadlineMs = readMs + options.settleMs;
+  let tip: Snapshot | null = snapshot;
+  let watermarkMs = snapshot.log.watermarkMs;
   let found: Differences;
   for (;;) {
     await takeLatest(connection);
-    found = await differences(connection, question);
-    if (found.wrongKeys === 0 || options.nowMs() >= deadlineMs) break;
-    progress(`${many(found.wrongKeys, "key")} again`, 0, null);
-    await options.sleep(500);
-    tip = await takeNewRows(scratch, store, tip, problems);
-    await readAgain(
-      connection,
-      table,
-      found.wrong.map(({ key }) => key),
-    );
+    const read = { fromMs, untilMs: readMs };
+    const sampled = sample !== undefined;
+    found = await differences(connection, options, {
+      keptMs: keptSinceMs(snapshot),
+      sampled,
+      read,
+      watermarkMs,
+    });
+    if (found.early === 0) deadlineMs = Math.min(deadlineMs, options.nowMs() + CHANGING_MS);
+    const undecided = found.early + found.changing;
+    if (undecided === 0 || options.nowMs() >= deadlineMs || tip === null) break;
+    progress(`${many(undecided, "key")} again`, 0, null);
+    await readAgain(connection, table, found.outdated, options.nowMs);
+    const known: Snapshot = tip;
+    do {
+      await options.sleep(LOOK_MS);
+      tip = await takeNewRows(scratch, store, known, problems);
+    } while (tip?.version === known.version && options.nowMs() < deadlineMs);
+    watermarkMs = tip?.log.watermarkMs ?? watermarkMs;
   }
   named(problems, "table", found.wrong, found.wrongKeys, ({ key, what }) => ({ what, where: key }));
+  if (found.early > 0) {
+    const differ = many(found.early, "key differs", "keys differ");
+    problems.push({
+      kind: "table_ahead",
+      what: `${differ} from the table as it was at ${iso(readMs)}, but the changelog is ${completeUpTo(watermarkMs)}: what is missing may be on its way`,
+      where: "",
+    });
+  }
   const expired = await connection.runAndReadAll(
     `SELECT count(*)::INTEGER FROM latest WHERE op <> 'delete' AND key NOT IN (SELECT key FROM items)
      ${sample === undefined ? "" : "AND key IN (SELECT key FROM asked)"}`,
@@ -144,30 +175,44 @@ const latestOf = (
 
 type Difference = { readonly key: string; readonly what: string };
 type Differences = {
-  /** The first by key, as many as are looked at again at a time. */
+  /** The first by key. */
   readonly wrong: readonly Difference[];
   readonly wrongKeys: number;
+  /** Keys of which the changelog need not have everything yet. */
+  readonly early: number;
+  /** Keys that changed after their item was read, as the changelog tells: they are read again, and may change again. */
+  readonly changing: number;
+  /** The first of them whose item is older than that change. */
+  readonly outdated: readonly string[];
   readonly beyondRetention: number;
 };
 
 const AGAIN_MAX = 10_000;
 
 type Question = {
-  readonly dedupeMs: number;
-  readonly nowMs: () => number;
   /** The changelog's rows from before have expired; null: none have. */
-  readonly keptSinceMs: number | null;
+  readonly keptMs: number | null;
   readonly sampled: boolean;
+  /** When the items were read that have not been read again. */
+  readonly read: { readonly fromMs: number; readonly untilMs: number };
+  readonly watermarkMs: number;
 };
 
 async function differences(
   connection: DuckDBConnection,
-  { dedupeMs, nowMs, keptSinceMs: keptMs, sampled }: Question,
+  { dedupeMs, nowMs }: VerifyOptions,
+  { keptMs, sampled, read, watermarkMs }: Question,
 ): Promise<Differences> {
   const mayHaveExpired = keptMs === null ? "false" : `(i.received_ms IS NULL OR i.received_ms <= ${keptMs})`;
   await connection.run(
-    `CREATE OR REPLACE TABLE differing AS SELECT key, what FROM (
-       SELECT coalesce(i.key, l.key) AS key, CASE
+    `CREATE OR REPLACE TABLE differing AS SELECT key, what, CASE
+       WHEN what = '${BEYOND}' THEN '${BEYOND}'
+       WHEN coalesce(until_ms, ${read.untilMs}) + ${CLOCKS_APART_MS} > ${watermarkMs}
+         THEN CASE WHEN until_ms IS NULL THEN 'early' ELSE 'read again' END
+       WHEN changed_ms > coalesce(from_ms, ${read.fromMs}) - ${CLOCKS_APART_MS} THEN 'outdated'
+       ELSE 'wrong' END AS verdict
+     FROM (
+       SELECT coalesce(i.key, l.key) AS key, l.changed_ms, CASE
          WHEN l.key IS NULL AND ${mayHaveExpired} THEN '${BEYOND}'
          WHEN l.key IS NULL THEN 'the item is in the table, but no row of it is in the changelog'
          WHEN i.key IS NULL AND l.op <> 'delete' AND (l.kind IS NULL OR l.kind = 'object' OR l.changed_ms > ${nowMs() - dedupeMs})
@@ -177,30 +222,44 @@ async function differences(
            THEN 'the latest row differs from the item in the table' END AS what
        FROM items i FULL OUTER JOIN
          (SELECT * FROM latest ${sampled ? "WHERE key IN (SELECT key FROM asked)" : ""}) l ON i.key = l.key
-     ) WHERE what IS NOT NULL`,
+     ) LEFT JOIN read_again USING (key) WHERE what IS NOT NULL`,
   );
-  const first = await connection.runAndReadAll(
-    `SELECT key, what FROM differing WHERE what <> '${BEYOND}' ORDER BY key LIMIT ${AGAIN_MAX}`,
-  );
-  const all = await countOf(connection, "differing");
-  const beyondRetention = await countOf(connection, `differing WHERE what = '${BEYOND}'`);
+  const first = async (verdict: string, most: number): Promise<Difference[]> => {
+    const answer = await connection.runAndReadAll(
+      `SELECT key, what FROM differing WHERE verdict = '${verdict}' ORDER BY key LIMIT ${most}`,
+    );
+    return (answer.getRows() as [string, string][]).map(([key, what]) => ({ key, what }));
+  };
+  const countOfVerdict = (verdict: string) => countOf(connection, `differing WHERE verdict = '${verdict}'`);
   return {
-    wrong: (first.getRows() as [string, string][]).map(([key, what]) => ({ key, what })),
-    wrongKeys: all - beyondRetention,
-    beyondRetention,
+    wrong: await first("wrong", NAMED_MAX),
+    wrongKeys: await countOfVerdict("wrong"),
+    early: await countOfVerdict("early"),
+    changing: (await countOfVerdict("outdated")) + (await countOfVerdict("read again")),
+    outdated: (await first("outdated", AGAIN_MAX)).map(({ key }) => key),
+    beyondRetention: await countOfVerdict(BEYOND),
   };
 }
 
 const BEYOND = "beyond retention";
 
-/** Rows committed since are above the watermark of then. Their file may be merged by now: so also what merges wrote. */
+/**
+ * Rows committed since are above the watermark of then. Their file may be merged by now: so also what merges wrote.
+ * Null when the log cannot be read on: the replay has told why.
+ */
 async function takeNewRows(
   scratch: Scratch,
   store: ObjectStore,
   known: Snapshot,
   problems: Problem[],
-): Promise<Snapshot> {
-  const tip = (await loadSnapshot(store, known)) ?? known;
+): Promise<Snapshot | null> {
+  let tip: Snapshot;
+  try {
+    tip = (await loadSnapshot(store, known)) ?? known;
+  } catch (error) {
+    if (error instanceof VarveError && BROKEN_LOG.has(error.code)) return null;
+    throw error;
+  }
   const added = [...tip.files.values()].filter(
     ({ path, maxChangedMs }) => !known.files.has(path) && maxChangedMs > known.log.watermarkMs,
   );
@@ -212,11 +271,18 @@ async function readAgain(
   connection: DuckDBConnection,
   table: TableReader,
   keys: readonly string[],
+  nowMs: () => number,
 ): Promise<void> {
   for (let start = 0; start < keys.length; start += KEYS_A_READ) {
     const some = keys.slice(start, start + KEYS_A_READ);
+    const fromMs = nowMs();
     const items = await table.read(some);
-    await connection.run(`DELETE FROM items WHERE key IN (${some.map(sqlText).join(", ")})`);
+    const among = `key IN (${some.map(sqlText).join(", ")})`;
+    await connection.run(`DELETE FROM items WHERE ${among}`);
+    await connection.run(`DELETE FROM read_again WHERE ${among}`);
+    await connection.run(
+      `INSERT INTO read_again SELECT unnest([${some.map(sqlText).join(", ")}]), ${fromMs}, ${nowMs()}`,
+    );
     const appender = await connection.createAppender("items");
     for (const [key, item] of items) appendItem(appender, key, item);
     appender.closeSync();

@@ -30,7 +30,9 @@ export type ProblemKind =
   | "rows"
   | "row_doubled"
   | "totals"
-  | "table";
+  | "table"
+  /** The changelog is behind the table: whether something is missing cannot be known yet. */
+  | "table_ahead";
 
 export type Problem = { readonly kind: ProblemKind; readonly what: string; readonly where: string };
 export type Progress = (step: string, done: number, total: number | null) => void;
@@ -77,7 +79,7 @@ export type VerifyOptions = {
   readonly sleep: (ms: number) => Promise<void>;
   /** An event's item may be gone once it is older: the edge's dedupe window. */
   readonly dedupeMs: number;
-  /** How long the changelog may take to show an item that the scan has met. */
+  /** How long the watermark is waited for, to pass the time at which the table was read. */
   readonly settleMs: number;
   readonly progress?: Progress;
 };

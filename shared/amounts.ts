@@ -22,6 +22,21 @@ export function bytesText(value: number): string {
   return `${scaled} ${unit}`;
 }
 
+const SPANS = [
+  [86_400, "d"],
+  [3600, "h"],
+  [60, "min"],
+  [1, "s"],
+] as const;
+
+/** `46.6 s`, `4 min 10 s`, `2 h 15 min`. */
+export function secondsText(seconds: number): string {
+  if (seconds < 60) return `${seconds.toFixed(1)} s`;
+  const at = SPANS.findIndex(([size]) => seconds >= size);
+  const [[size, unit], [nextSize, nextUnit]] = [SPANS[at] ?? SPANS[2], SPANS[at + 1] ?? SPANS[3]];
+  return `${Math.floor(seconds / size)} ${unit} ${Math.floor((seconds % size) / nextSize)} ${nextUnit}`;
+}
+
 function scale(value: number, digits: number, [unit = "", ...larger]: readonly string[]): [number, string] {
   const rounded = Number(value.toPrecision(digits));
   return Math.abs(rounded) < 1000 || larger.length === 0

@@ -152,6 +152,6 @@ function badRecord(record: StreamRecord, why: string): VarveError {
   return new VarveError(
     "bad_record",
     `stream record ${record.dynamodb.SequenceNumber} cannot be kept: ${why}.`,
-    "Nothing was committed past it. Mend the stream's settings (`varve doctor` names them) and start the compactor again.",
+    "Nothing was committed past it. Correct the stream's settings (`varve doctor` names them) and start the compactor again.",
   );
 }

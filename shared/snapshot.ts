@@ -73,6 +73,9 @@ const GAP = z.object({
 });
 export type Gap = Readonly<z.infer<typeof GAP>>;
 
+export const gapText = ({ shard, after, reason }: Gap): string =>
+  `${shard}: gap after ${after ?? "its start"}: ${reason}`;
+
 const STATS = z.object({
   numRecords: z.number().int(),
   minValues: z.looseObject({ changed_ms: z.number() }),

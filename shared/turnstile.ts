@@ -1,3 +1,12 @@
+/** As Promise.all, but when one fails the others are waited for: none of them works on what is cleared away then. */
+export async function allEnded<T>(work: readonly Promise<T>[]): Promise<T[]> {
+  const ended = await Promise.allSettled(work);
+  return ended.map((one) => {
+    if (one.status === "rejected") throw one.reason;
+    return one.value;
+  });
+}
+
 /**
  * At most so many at a time; the others wait, in their order. One whose signal aborts waits no longer: its work is
  * begun out of turn, for the signal to end it.

@@ -91,6 +91,15 @@ test("the edge, and all of shared that it reaches, runs anywhere: no import of n
   expect(wrong.map(shown)).toEqual([]);
 });
 
+test("whoever makes a client of the AWS SDK says when a call is given up", () => {
+  const makers = FILES.filter((file) => !["bench", "test"].includes(partOf(file))).filter((file) =>
+    /new (?:S3|DynamoDB|DynamoDBStreams)Client\(/.test(readFileSync(join(ROOT, file), "utf8")),
+  );
+  expect(makers.length).toBeGreaterThan(3);
+  const silent = makers.filter((file) => !readFileSync(join(ROOT, file), "utf8").includes("timeLimits("));
+  expect(silent).toEqual([]);
+});
+
 test("no file is named for nothing in particular", () => {
   const banned = /(?:^|[/_.-])(?:utils?|helpers?|common|misc)(?:[/_.-]|$)/i;
   expect(FILES.filter((file) => banned.test(file))).toEqual([]);

@@ -4,7 +4,7 @@ import { VarveError } from "../../shared/errors.ts";
 import { requireCheckout } from "../checkout.ts";
 import type { Command, Options } from "../command.ts";
 import { DATA_OPTION, JSON_OPTION, Misuse } from "../command.ts";
-import type { SourceSettings, SourcesAction } from "../sources.ts";
+import type { SourceSettings, SourcesAction, SourcesPlace } from "../sources.ts";
 
 export const sources: Command = {
   name: "sources",
@@ -46,18 +46,33 @@ export const sources: Command = {
     const { openLocalStore, openWranglerStore } = await import("../source-store.ts");
     const { sourcesCommand } = await import("../sources.ts");
     const environment = options.text("env");
-    const store =
+    const dataDir = options.text("data") ?? ".varve";
+    const { place, store } =
       environment === undefined
-        ? await openLocalStore(options.text("data") ?? ".varve")
-        : openWranglerStore({ kind: "remote", environment });
+        ? { place: await localPlace(dataDir), store: await openLocalStore(dataDir) }
+        : {
+            place: { where: `environment ${environment}`, known: SOON },
+            store: openWranglerStore({ kind: "remote", environment }),
+          };
     try {
-      await sourcesCommand(store, action, options.flag("json"), output);
+      await sourcesCommand(store, action, options.flag("json"), place, output);
     } finally {
       await store.close();
     }
     return 0;
   },
 };
+
+/** KV remembers for a minute, and so does an isolate. */
+const SOON = "The edge sees it within two minutes.";
+
+async function localPlace(dataDir: string): Promise<SourcesPlace> {
+  const { keepPrivate } = await import("../../local/data-dir.ts");
+  const { readRunning } = await import("../../local/running.ts");
+  keepPrivate();
+  const later = `Kept in ${dataDir}, for a system that is started there. For production: --env production.`;
+  return { where: dataDir, known: readRunning(dataDir) === undefined ? later : SOON };
+}
 
 async function actionOf([kind, id, ...more]: readonly string[], options: Options): Promise<SourcesAction> {
   if (kind === "list" && id === undefined) return { kind };

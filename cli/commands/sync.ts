@@ -4,7 +4,7 @@ import { Misuse, TARGET_OPTIONS } from "../command.ts";
 
 export const sync: Command = {
   name: "sync",
-  summary: "keeps a warehouse up to the changelog: a schema a source, a table an event",
+  summary: "keeps a warehouse up to date with the changelog: a schema per source, a table per event",
   words: "duckdb <file> | postgres <url>",
   options: {
     follow: { type: "boolean", help: "go on until it is stopped" },

@@ -10,7 +10,7 @@ export const verify: Command = {
     settle: {
       type: "string",
       value: "SECONDS",
-      help: "what the changelog may take to show what the table has (30)",
+      help: "wait so long for a changelog that is behind the table (180)",
     },
     "dedupe-days": { type: "string", value: "DAYS", help: "the edge's DEDUPE_DAYS (7)" },
     ...TARGET_OPTIONS,
@@ -22,7 +22,7 @@ export const verify: Command = {
       json: options.flag("json"),
       table: !options.flag("no-table"),
       ...(sample === undefined ? {} : { sample }),
-      settleS: options.number("settle", 30),
+      settleS: options.number("settle", 180),
       dedupeDays: options.number("dedupe-days", 7),
     };
     const { openTarget } = await import("../target.ts");

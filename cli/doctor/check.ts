@@ -37,20 +37,24 @@ export async function runChecks(
   onResult: (result: Result) => Promise<void>,
 ): Promise<readonly Result[]> {
   const results: Result[] = [];
-  const unmet = new Set<string>();
+  /** The titles of those that were not met, by id. */
+  const unmet = new Map<string, string>();
   for (const { id, title, needs = [], run, fix } of checks) {
-    const ground = needs.find((need) => unmet.has(need));
+    const ground = needs.map((need) => unmet.get(need)).find((one) => one !== undefined);
     const finding =
       ground === undefined
         ? await run().catch((error: unknown) => fail(firstLine(describeError(error)), fixOf(error, fix)))
         : skipped(`waits for: ${ground}`);
-    if (ground !== undefined || finding.status === "fail") unmet.add(id);
+    if (ground !== undefined || finding.status === "fail") unmet.set(id, title.replace(CALLS, ""));
     const result = { id, title, ...finding };
     results.push(result);
     await onResult(result);
   }
   return results;
 }
+
+/** What a title says in brackets of the calls that are made. */
+const CALLS = / \([^()]*\)$/;
 
 const firstLine = (text: string): string => text.split("\n")[0] ?? text;
 
@@ -63,12 +67,17 @@ const BAD_CREDENTIALS = new Set([
   "IncompleteSignatureException",
 ]);
 
+const PASSING = new Set(["ThrottlingException", "LimitExceededException", "RequestLimitExceeded"]);
+
 function fixOf(error: unknown, fix: string): string {
   const cause = error instanceof VarveError ? error.cause : error;
   if (!(cause instanceof Error) || DENIED.has(cause.name)) return fix;
   if (error instanceof VarveError) return error.fix;
   if (BAD_CREDENTIALS.has(cause.name))
     return "The credentials are wrong or no longer valid: check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.";
-  if ("code" in cause) return "It does not answer: check the network, AWS_REGION and DYNAMODB_ENDPOINT.";
+  if (cause.name === "TimeoutError" || ("code" in cause && typeof cause.code === "string"))
+    return "It does not answer: check the network, AWS_REGION and DYNAMODB_ENDPOINT.";
+  if (PASSING.has(cause.name) || ("$fault" in cause && cause.$fault === "server"))
+    return "That is the service's own trouble, and passes: run this again in a minute.";
   return fix;
 }

@@ -1,5 +1,5 @@
 /** What comes before any call: credentials, the clock, and whether the edge answers. */
-import type { Check } from "./check.ts";
+import type { Check, Finding } from "./check.ts";
 import { fail, ok, skipped, warn } from "./check.ts";
 
 export type EnvironmentChecksDeps = {
@@ -40,11 +40,12 @@ export function environmentChecks(deps: EnvironmentChecksDeps): readonly Check[]
     {
       id: "clock",
       title: "this machine's clock",
-      fix: "The endpoint does not answer: check the network, S3_ENDPOINT and DYNAMODB_ENDPOINT.",
+      fix: REACH,
       run: async () => {
         for (const endpoint of endpoints) {
           const askedMs = nowMs();
-          const answer = await deps.fetch(endpoint, { signal: AbortSignal.timeout(TIMEOUT_MS) });
+          const answer = await ask(deps, endpoint);
+          if (answer instanceof Error) return unanswered(endpoint, answer, REACH);
           await answer.arrayBuffer();
           const date = Date.parse(answer.headers.get("date") ?? "");
           if (Number.isNaN(date)) continue;
@@ -60,11 +61,10 @@ export function environmentChecks(deps: EnvironmentChecksDeps): readonly Check[]
     {
       id: "edge",
       title: "the edge answers",
-      fix: "Deploy the worker (docs/deploy.md), or mend --edge.",
+      fix: DEPLOY,
       run: async () => {
-        const answer = await deps.fetch(new URL("/healthz", edge), {
-          signal: AbortSignal.timeout(TIMEOUT_MS),
-        });
+        const answer = await ask(deps, new URL("/healthz", edge));
+        if (answer instanceof Error) return unanswered(edge, answer, DEPLOY);
         return answer.ok
           ? ok(`${edge}: ${answer.status}`)
           : fail(
@@ -76,13 +76,25 @@ export function environmentChecks(deps: EnvironmentChecksDeps): readonly Check[]
   ];
 }
 
+const REACH = "Check the network, S3_ENDPOINT and DYNAMODB_ENDPOINT.";
+const DEPLOY = "Deploy the worker (docs/deploy.md), or correct --edge.";
+
+/** The answer, or why there is none. */
+const ask = ({ fetch }: EnvironmentChecksDeps, url: string | URL): Promise<Response | Error> =>
+  fetch(url, { signal: AbortSignal.timeout(TIMEOUT_MS) }).catch((error: Error) =>
+    error.cause instanceof Error ? error.cause : error,
+  );
+
+const unanswered = (url: string, { message }: Error, fix: string): Finding =>
+  fail(`${url} does not answer: ${message}`, fix);
+
 /** How far off the clock is, ms: 0 while the header, a whole second, fits between asking and the answer. */
 export function skewMs(dateMs: number, askedMs: number, answeredMs: number): number {
   if (askedMs >= dateMs + 1000) return askedMs - (dateMs + 999);
   return answeredMs < dateMs ? answeredMs - dateMs : 0;
 }
 
-function clockFinding(offMs: number, host: string): ReturnType<typeof ok> {
+function clockFinding(offMs: number, host: string): Finding {
   const off = `${Math.abs(offMs) / 1000} s ${offMs > 0 ? "ahead of" : "behind"} ${host}`;
   const fix = "Let it follow NTP: timedatectl set-ntp true.";
   if (Math.abs(offMs) >= SKEW_FAIL_MS) return fail(`${off}: signatures will be refused`, fix);

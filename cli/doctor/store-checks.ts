@@ -8,6 +8,8 @@ import type { Check } from "./check.ts";
 import { fail, ok, skipped, warn } from "./check.ts";
 
 /** The template's lifecycle deletes what is left here. */
+/** As the alert VarveWatermarkBehind has it. */
+const BEHIND_WARN_S = 900;
 const SCRATCH_DIR = "_scratch/";
 const RACERS = 8;
 
@@ -209,12 +211,17 @@ export function storeChecks({
           const behindS = Math.round((nowMs() - log.watermarkMs) / 1000);
           const ago = log.watermarkMs === 0 ? "" : ` (${behindS} s ago)`;
           const state = `version ${version}, ${completeUpTo(log.watermarkMs)}${ago}`;
-          return gaps.size === 0
-            ? ok(state)
-            : warn(
-                `${state}, with ${many(gaps.size, "gap")}`,
-                "`varve files` shows them; docs/alerts.md says what to do.",
-              );
+          if (gaps.size > 0)
+            return warn(
+              `${state}, with ${many(gaps.size, "gap")}`,
+              "`varve files` shows them; docs/alerts.md says what to do.",
+            );
+          return behindS > BEHIND_WARN_S && log.watermarkMs > 0
+            ? warn(
+                `${state}: it is behind`,
+                "`varve status` says whether a compactor runs; docs/alerts.md (VarveWatermarkBehind) what to do.",
+              )
+            : ok(state);
         } catch (error) {
           if (error instanceof VarveError && error.code === "no_changelog")
             return ok("none yet: the compactor makes it when it first starts");

@@ -66,7 +66,7 @@ export function tableChecks({ tables, streams, table, unique }: TableChecksDeps)
           if (errorName(error) !== "ResourceNotFoundException") throw error;
           return fail(
             `there is no table ${table}`,
-            "Deploy deploy/aws/varve.yaml, or mend DYNAMODB_TABLE and AWS_REGION.",
+            "Deploy deploy/aws/varve.yaml, or correct DYNAMODB_TABLE and AWS_REGION.",
           );
         }
         const { TableStatus: status, ItemCount: items } = described;

@@ -11,6 +11,8 @@ import { startTheme } from "./theme.js";
 
 const POLL_MS = 1_000;
 const POLL_FAILED_MS = 3_000;
+/** As the alert VarveWatermarkBehind has it. */
+const LATE_MS = 900_000;
 /** The pictures move with the clock, too. */
 const REDRAW_MS = 10_000;
 
@@ -82,7 +84,7 @@ function showTime() {
   const health = byId("health");
   if (failedMs > 0) return;
   const lagMs = log === null || log.watermarkMs === 0 ? null : Math.max(0, nowMs() - log.watermarkMs);
-  health.dataset["state"] = problem !== null ? "trouble" : lagMs === null ? "waiting" : "live";
+  health.dataset["state"] = problem !== null ? "trouble" : stateOf(lagMs);
   say(
     byId("health-text"),
     problem !== null
@@ -93,6 +95,9 @@ function showTime() {
   );
   tell(problem);
 }
+
+/** @param {number | null} lagMs */
+const stateOf = (lagMs) => (lagMs === null ? "waiting" : lagMs > LATE_MS ? "late" : "live");
 
 /** @param {{ message: string, fix: string, sinceMs: number } | null} problem */
 function tell(problem) {

@@ -86,7 +86,7 @@ const refused = (file: string, error: unknown): VarveError =>
   new VarveError(
     "warehouse_refused",
     `${file} refused a statement: ${error instanceof Error ? error.message.split("\n")[0] : String(error)}`,
-    "Nothing of the batch was written. See that the disk has room; a table of Varve's that was altered by hand must be mended or dropped. Then run it again: it goes on from its cursor.",
+    "Nothing of the batch was written. See that the disk has room; a table of Varve's that was altered by hand must be repaired or dropped. Then run it again: it goes on from its cursor.",
     error,
   );
 

@@ -150,7 +150,7 @@ export function failure(address: string, error: unknown): VarveError {
     ? new VarveError(
         "warehouse_refused",
         `${address} refused a statement: ${why} (${code}).`,
-        "Nothing of the batch was written. Its role needs CREATE on the database and on the schema public; a table of Varve's that was altered by hand must be mended or dropped.",
+        "Nothing of the batch was written. Its role needs CREATE on the database and on the schema public; a table of Varve's that was altered by hand must be repaired or dropped.",
         error,
       )
     : new VarveError(

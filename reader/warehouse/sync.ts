@@ -1,4 +1,4 @@
-/** Keeping a warehouse up to the changelog. */
+/** Keeping a warehouse up to date with the changelog. */
 import { availableParallelism } from "node:os";
 import type { DuckDBConnection } from "@duckdb/node-api";
 import type { Clock } from "../../shared/clock.ts";

@@ -11,6 +11,7 @@ import {
 } from "@aws-sdk/client-s3";
 import { VarveError } from "../errors.ts";
 import type { ListedObject, ObjectStore, PutCondition, PutOutcome } from "../store.ts";
+import { timeLimits } from "./time-limits.ts";
 
 export type S3Config = {
   readonly bucket: string;
@@ -19,7 +20,7 @@ export type S3Config = {
   readonly region: string;
   readonly endpoint?: string | undefined;
   readonly credentials?: { readonly accessKeyId: string; readonly secretAccessKey: string } | undefined;
-  /** How long one request may stand still, retries apart. */
+  /** How long nothing may come or go in one request, retries apart. */
   readonly timeoutMs?: number;
   readonly attemptsMax?: number;
   /** Keys in one answer to a list, at most. */
@@ -41,8 +42,7 @@ export function openS3Store(
     responseChecksumValidation: "WHEN_REQUIRED",
     // The SDK otherwise waits seconds for `100 Continue` before each larger body.
     expectContinueHeader: false,
-    // The SDK's requestTimeout only warns.
-    requestHandler: { socketTimeout: config.timeoutMs ?? 30_000, connectionTimeout: 5_000 },
+    requestHandler: timeLimits(config.timeoutMs),
     ...(config.endpoint === undefined ? {} : { endpoint: config.endpoint }),
     ...(config.credentials === undefined ? {} : { credentials: config.credentials }),
   };
@@ -175,7 +175,7 @@ function putOutcome(error: unknown, call: string, config: S3Config): PutOutcome 
 }
 
 const FIXES: Readonly<Record<string, string>> = {
-  NoSuchBucket: "Create the bucket, or mend the bucket's name in VARVE_CHANGELOG.",
+  NoSuchBucket: "Create the bucket, or correct its name in VARVE_CHANGELOG.",
   AccessDenied:
     "Give these credentials s3:GetObject, s3:PutObject, s3:ListBucket and s3:DeleteObject on the changelog root.",
   SignatureDoesNotMatch: "The secret key is wrong: check S3_SECRET_ACCESS_KEY or AWS_SECRET_ACCESS_KEY.",

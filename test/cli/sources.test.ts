@@ -72,6 +72,7 @@ function failingStore(
     close: async () => undefined,
   };
 }
+const PLACE = { where: "here", known: "known then" };
 const silent: Output = { line: async () => undefined, note: () => undefined, progress: () => undefined };
 
 /** Whether the records name each key that is valid, and each that they name is. */
@@ -95,8 +96,8 @@ test.each([1, 2, 3, 4].flatMap((failAt) => [[failAt, true] as const, [failAt, fa
     const add = { kind: "add", id: "shop", settings: {}, unset: [], writeKey: "old" } as const;
     const drop = { kind: "rotate", id: "shop", dropOld: true } as const;
     for (const action of [add, drop]) {
-      await sourcesCommand(store, action, true, silent).catch(() =>
-        sourcesCommand(store, action, true, silent),
+      await sourcesCommand(store, action, true, PLACE, silent).catch(() =>
+        sourcesCommand(store, action, true, PLACE, silent),
       );
     }
     expect(store.values.has("key:old")).toBe(false);
@@ -108,9 +109,9 @@ test.each([1, 2, 3, 4].flatMap((failAt) => [[failAt, true] as const, [failAt, fa
 test("a key that is another source's is not taken from it", async () => {
   const store = failingStore(0, true);
   const add = (id: string) => ({ kind: "add", id, settings: {}, unset: [], writeKey: "wk" }) as const;
-  await sourcesCommand(store, add("shop"), true, silent);
-  await sourcesCommand(store, add("shop"), true, silent);
-  await expect(sourcesCommand(store, add("blog"), true, silent)).rejects.toThrow("one of source shop");
+  await sourcesCommand(store, add("shop"), true, PLACE, silent);
+  await sourcesCommand(store, add("shop"), true, PLACE, silent);
+  await expect(sourcesCommand(store, add("blog"), true, PLACE, silent)).rejects.toThrow("one of source shop");
 });
 
 describe("kept on this machine", () => {
@@ -122,16 +123,23 @@ describe("kept on this machine", () => {
 
   test("by varve local's KV, so that the edge reads it", async () => {
     const lines: string[] = [];
+    const notes: string[] = [];
+    const place = { where: folder, known: "known then" };
     const output: Output = {
       line: async (text) => void lines.push(text),
-      note: () => undefined,
+      note: (text) => void notes.push(text),
       progress: () => undefined,
     };
     const store = await openLocalStore(folder);
     try {
-      await sourcesCommand(store, { ...ADD, settings: { name: "Shop" }, writeKey: "wk" }, true, output);
-      await sourcesCommand(store, { kind: "disable", id: "shop" }, true, output);
-      await sourcesCommand(store, { kind: "list" }, true, output);
+      await sourcesCommand(store, { kind: "list" }, true, place, output);
+      expect(lines).toEqual([]);
+      expect(notes).toEqual([expect.stringContaining(`no sources in ${folder}`)]);
+      const add = { ...ADD, settings: { name: "Shop" }, writeKey: "wk" };
+      await sourcesCommand(store, add, true, place, output);
+      await sourcesCommand(store, { kind: "disable", id: "shop" }, true, place, output);
+      expect(notes.slice(1)).toEqual(["known then", "known then"]);
+      await sourcesCommand(store, { kind: "list" }, true, place, output);
       expect(JSON.parse(lines.at(-1) ?? "")).toMatchObject({ id: "shop", enabled: false, writeKeys: ["wk"] });
       expect(JSON.parse((await store.get("key:wk")) ?? "")).toMatchObject({ id: "shop", enabled: false });
     } finally {

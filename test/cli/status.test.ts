@@ -45,6 +45,13 @@ test("no worker is alive: when the last one was", async () => {
   );
 });
 
+test("a changelog that is far behind says where to look", async () => {
+  expect(await statusOf(T0 - 894_000, false)).toMatch(/watermark {2}\S+, 14 min 59 s behind$/m);
+  expect(await statusOf(T0 - 8_100_000, false)).toMatch(
+    /watermark {2}\S+, 2 h 15 min behind: docs\/alerts\.md, VarveWatermarkBehind$/m,
+  );
+});
+
 test("one that was read is", async () => {
   expect(await statusOf(T0 + 1000, false)).toContain("1 open, the furthest 4.0 s behind; 0 done");
 });

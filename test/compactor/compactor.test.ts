@@ -222,6 +222,64 @@ test("while the store is down, reading waits: what is held stays bounded", async
   await compactor.stop();
 });
 
+test("a worker whose commit waits for the stream goes on showing that it lives", async () => {
+  const { start, pass, streams, disk, time } = bench();
+  let silent = false;
+  const listing: typeof streams.describe = (signal) =>
+    silent
+      ? new Promise((_, reject) => {
+          signal?.addEventListener("abort", () => reject(new Error("cut short")), { once: true });
+        })
+      : streams.describe(signal);
+  const compactor = start({ streams: { ...streams, describe: listing } });
+  await pass(20_000);
+  silent = true;
+  await pass(60_000);
+  const [beat] = await Array.fromAsync(disk.list("workers/"));
+  expect(time.nowMs() - (beat?.modifiedMs ?? 0)).toBeLessThan(10_000);
+  await compactor.stop();
+});
+
+test("a stream that was switched off and on is told in the log lines, too", async () => {
+  const { start, write, pass, tip, streams } = bench();
+  const warnings: string[] = [];
+  const log = { info: () => undefined, warn: (what: string) => void warnings.push(what) };
+  const compactor = start({ log });
+  write(20);
+  await pass(3_000);
+  streams.switchOff();
+  streams.switchOn();
+  write(20);
+  await pass(60_000);
+  const gaps = [...(await tip()).gaps.values()];
+  expect(gaps.length).toBeGreaterThan(0);
+  expect(
+    warnings.filter((what) => what.includes("gap after its start: the stream was switched off")),
+  ).toHaveLength(gaps.length);
+  await compactor.stop();
+});
+
+test("a gap that each listing brings to light again is logged once", async () => {
+  const { start, write, pass, tip, streams } = bench();
+  const warnings: string[] = [];
+  const log = { info: () => undefined, warn: (what: string) => void warnings.push(what) };
+  const withoutChildren: typeof streams.describe = async (signal) =>
+    (await streams.describe(signal)).filter(({ parent }) => parent === null);
+  const some = { log, streams: { ...streams, describe: withoutChildren } };
+  const first = start(some);
+  write(20);
+  await pass(3_000);
+  streams.end(1);
+  await pass(10_000);
+  await first.stop();
+  await pass(DAY_MS + 60_000);
+  const compactor = start(some);
+  await pass(60_000);
+  expect((await tip()).gaps.size).toBe(1);
+  expect(warnings.filter((what) => what.includes("no shard that follows it was listed"))).toHaveLength(1);
+  await compactor.stop();
+});
+
 describe("down for longer than the stream keeps its records", () => {
   test("what is lost is a gap; the rest is read, and the watermark comes back", async () => {
     const { start, write, pass, committed, tip, streams, time } = bench();

@@ -62,8 +62,8 @@ async function lookedInto(url: string, headers: Record<string, string>): Promise
 const text = async (page: Page, selector: string): Promise<string> =>
   ((await page.locator(selector).first().textContent()) ?? "").replaceAll(/\s+/g, " ").trim();
 
-async function open(options: Parameters<Visitor["visit"]>[1] = {}) {
-  const visit = await visitor.visit(view.url, options);
+async function open(options: Parameters<Visitor["visit"]>[1] = {}, first?: () => void) {
+  const visit = await visitor.visit(view.url, options, first);
   await visit.page.waitForSelector("#events-rows .event");
   return visit;
 }
@@ -142,6 +142,30 @@ test("each panel shows what the log says", async () => {
   expect(await text(page, "#cost-body")).toContain("S3 PUT4,270");
   expect(complaints).toEqual([]);
   await page.context().close();
+});
+
+test("a browser whose language Intl refuses shows the charts, too", async () => {
+  const { page, complaints } = await open({}, () =>
+    Object.defineProperty(navigator, "language", { value: "en-US@posix", configurable: true }),
+  );
+  expect(await page.locator("#charts canvas").count()).toBe(3);
+  expect(complaints).toEqual([]);
+  await page.context().close();
+});
+
+test("a changelog that is far behind does not look well", async () => {
+  const behind = await openConsole({
+    listen: { host: "127.0.0.1", port: 0 },
+    store: openDirectoryStore(dir),
+    changelog: ROOT,
+    clock: { ...systemClock, nowMs: () => NOW + 20 * 60_000 },
+  });
+  const { page } = await visitor.visit(behind.url);
+  await page.waitForSelector("#health[data-state=late]");
+  expect(await text(page, "#health")).toMatch(/^complete up to 20 min( \d+ s)? ago · version \d+$/);
+  expect(await barriers(page)).toEqual([]);
+  await page.context().close();
+  await behind.close();
 });
 
 test("the span of the picture can be chosen", async () => {

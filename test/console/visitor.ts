@@ -13,20 +13,22 @@ export type Visit = {
 };
 
 export type Visitor = {
-  readonly visit: (url: string, options?: BrowserContextOptions) => Promise<Visit>;
+  /** @param first runs in the page before any script of its own */
+  readonly visit: (url: string, options?: BrowserContextOptions, first?: () => void) => Promise<Visit>;
   readonly close: () => Promise<void>;
 };
 
 export async function openVisitor(): Promise<Visitor> {
   const browser = await launchChromium();
   return {
-    visit: async (url, options = {}) => {
+    visit: async (url, options = {}, first?: () => void) => {
       const context = await browser.newContext({
         viewport: { width: 1280, height: 900 },
         timezoneId: "UTC",
         locale: "en-US",
         ...options,
       });
+      if (first !== undefined) await context.addInitScript(first);
       const page = await context.newPage();
       const complaints: string[] = [];
       const { origin } = new URL(url);

@@ -52,6 +52,13 @@ test("the Node that the pages say the package needs is the one it asks for", () 
     expect(/(\S+) or later/.exec(read(page).split("npm pack`")[1] ?? "")?.[1]).toBe(engines.node.slice(2));
 });
 
+test("what goes to the worker names its environment: the top level of wrangler.toml is this machine's", () => {
+  const texts = [...PAGES, "wrangler.toml"].map((page) => [page, read(page)] as const);
+  for (const [page, text] of texts)
+    for (const [call] of text.matchAll(/wrangler (?:deploy|rollback|tail|secret)\b[^`\n]*/g))
+      if (!call.includes("--dry-run")) expect(call, page).toContain("--env production");
+});
+
 test("the files that the pages name are there", () => {
   for (const page of PAGES)
     for (const [path] of read(page).matchAll(/\b(?:deploy|cli|docs|edge)\/[\w/.-]+\.(?:ts|ya?ml|json|md)\b/g))

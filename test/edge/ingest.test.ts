@@ -240,6 +240,17 @@ describe("set", () => {
   });
 
   test.each<[string, unknown, string]>([
+    ["its own", "2026-11-23T11:00:00Z", "2026-11-23T11:00:00.000Z"],
+    ["none", undefined, RECEIVED],
+    ["one that cannot be read", "soon", RECEIVED],
+    ["one before 1970", "1500-01-01T00:00:00Z", RECEIVED],
+    ["one that would stand above all later writes", "2099-01-01T00:00:00Z", RECEIVED],
+  ])("an object's time: %s", (_name, timestamp, taken) => {
+    const result = set({ collection: "rooms", objects: [{ id: "1", timestamp }] });
+    expect(result).toMatchObject({ objects: [{ eventAtMs: Date.parse(taken) }] });
+  });
+
+  test.each<[string, unknown, string]>([
     ["no id", {}, "bad_object"],
     ["a long id", { id: "x".repeat(101) }, "bad_object"],
     ["an id with half a surrogate pair", { id: "a\ud800" }, "bad_object"],

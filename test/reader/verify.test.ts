@@ -261,6 +261,8 @@ describe("against the table", () => {
     read: async (keys) =>
       new Map(items.filter((one) => keys.includes(keyOf(one))).map((one) => [keyOf(one), one])),
   });
+  // The watermark is beyond the time at which the table is read.
+  beforeEach(() => laid.commit([], T0 + 70_000));
   const whole = (): AttributeMap[] =>
     Array.from({ length: COMMITS }, (_, index) =>
       ["a", "b", "c"].map((name) => item(`${name}${index + 1}`, T0 + (index + 1) * 1000)),
@@ -277,8 +279,8 @@ describe("against the table", () => {
   });
 
   test("an item that the scan met first is waited for, also where its row is merged meanwhile", async () => {
-    let nowMs = T0 + 60_000;
-    const late = T0 + 20_000;
+    let nowMs = T0 + 100_000;
+    const late = T0 + 90_000;
     const sleep = async (): Promise<void> => {
       nowMs += 10_000;
       if (laid.snapshot().log.watermarkMs >= late) return;
@@ -300,6 +302,67 @@ describe("against the table", () => {
     expect(problems).toHaveLength(21);
     expect(problems[0]).toMatchObject({ kind: "table", where: expect.stringContaining("x00000") });
     expect(problems.at(-1)).toEqual({ kind: "table", what: "10,030 more like these", where: "" });
+  });
+
+  describe("that the changelog is behind", () => {
+    let nowMs: number;
+    beforeEach(() => {
+      nowMs = T0 + 100_000;
+    });
+    const wait = (each: () => Promise<unknown> = async () => undefined) => ({
+      settleMs: 60_000,
+      nowMs: () => nowMs,
+      sleep: async () => {
+        nowMs += 10_000;
+        await each();
+      },
+    });
+
+    test("what is missing may be on its way: that is said, and not that it is lost", async () => {
+      const items = [...whole().slice(1), item("d1", T0 + 90_000), item("d2", T0 + 90_000)];
+      for (const sample of [undefined, 1000]) {
+        const { problems } = await run({ table: tableOf(items), sample, ...wait() });
+        expect(problems).toEqual([
+          {
+            kind: "table_ahead",
+            where: "",
+            what: expect.stringMatching(
+              `^3 keys differ .* complete up to ${new Date(T0 + 70_000).toISOString()}`,
+            ),
+          },
+        ]);
+      }
+    });
+
+    test("once it has caught up, only what is really missing is told, without waiting longer", async () => {
+      const beganMs = nowMs;
+      const catchUp = async () => {
+        if (laid.snapshot().log.watermarkMs > T0 + 70_000) return;
+        await laid.commit([object("users", "d1", T0 + 90_000)], T0 + 3_600_000);
+      };
+      const items = [...whole(), item("d1", T0 + 90_000), item("d2", T0 + 90_000)];
+      const { problems } = await run({ table: tableOf(items), ...wait(catchUp) });
+      expect(problems).toEqual([found("table", "o#shop#users#d2", "no row of it is in the changelog")]);
+      expect(nowMs - beganMs).toBe(10_000);
+    });
+
+    test("a key that keeps changing is no fault", async () => {
+      const change = () => laid.commit([object("users", "hot", nowMs - 1_000)], nowMs);
+      // Each time it is read, it is as it was before the change that the changelog tells of.
+      const items = [...whole(), item("hot", 0)];
+      const { problems } = await run({ table: tableOf(items), ...wait(change) });
+      expect(problems).toEqual([]);
+    });
+  });
+
+  test("a log that cannot be read on does not keep the rest from being told", async () => {
+    await put(commitKey(COMMITS + 2), "hello");
+    const items = [...whole(), item("d1", T0)];
+    const options = { settleMs: 1000, nowMs: () => T0 + 100_000 };
+    expect((await run({ table: tableOf(items), ...options })).problems).toEqual([
+      found("log_entry", "version 8", "cannot be read"),
+      found("table_ahead", "", "1 key differs"),
+    ]);
   });
 
   test.each([

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { bytesText, many, short } from "../../shared/amounts.ts";
+import { bytesText, many, secondsText, short } from "../../shared/amounts.ts";
 
 test.each([
   [0, "0 files"],
@@ -25,6 +25,16 @@ test.each([
   [1e19, "10000 PB"],
 ])("%d bytes", (value, text) => {
   expect(bytesText(value)).toBe(text);
+});
+
+test.each([
+  [0.25, "0.3 s"],
+  [59.9, "59.9 s"],
+  [60, "1 min 0 s"],
+  [8_100, "2 h 15 min"],
+  [273_600, "3 d 4 h"],
+])("%d s", (value, text) => {
+  expect(secondsText(value)).toBe(text);
 });
 
 test.each([

@@ -1,4 +1,6 @@
 /** What a person sees who asks for something wrong: the exit code, what is wrong, what to do. */
+import { spawnSync } from "node:child_process";
+import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { targetEnvironment } from "../../cli/target.ts";
 import type { Ended } from "../support/varve.ts";
@@ -29,8 +31,8 @@ test.each([
   { args: ["changes"], env: {}, code: 2, says: ["needs --since"] },
   { args: ["changes", "--sinc", "1h"], env: {}, code: 2, says: ["--sinc"] },
   { args: ["verify", "--settle", "soon"], env: {}, code: 2, says: ["--settle takes a number"] },
-  { args: ["changes", "--since", "yesterday"], env: {}, code: 1, says: ['"yesterday"', "ISO time"] },
-  { args: ["changes", "--since", "1h", "--until", "2h"], env: {}, code: 1, says: ["is before since"] },
+  { args: ["changes", "--since", "yesterday"], env: {}, code: 2, says: ['"yesterday"', "ISO time"] },
+  { args: ["changes", "--since", "1h", "--until", "2h"], env: {}, code: 2, says: ["is before since"] },
   { args: ["changes", "--since", "999999"], env: {}, code: 1, says: ["version 999999", "log ends at"] },
   { args: ["files"], env: { S3_ENDPOINT: UNREACHABLE }, code: 1, says: ["ECONNREFUSED", "S3_ENDPOINT"] },
   {
@@ -74,6 +76,12 @@ test.each([
   expect(ended.stderr).not.toMatch(/^\s+at /m);
 });
 
+test("completion says what it is", async () => {
+  const { code, stdout } = await varve(["completion", "--help"]);
+  expect(code).toBe(0);
+  expect(stdout).toContain("source <(varve completion bash)");
+});
+
 test("no system runs from the folder", async () => {
   const ended = await varve(["files", "--data", "/nonexistent"], { PATH: process.env["PATH"] });
   expect(ended.code).toBe(1);
@@ -103,4 +111,16 @@ test("a batch with bad events is taken, the bad ones named and kept as rejected"
     .split("\n")
     .map((line) => (JSON.parse(line) as { kind: string }).kind);
   expect(kinds.toSorted()).toEqual(["event", "rejected", "rejected"]);
+});
+
+test("a full disk under the result", () => {
+  const command = '"$0" cli/main.ts files --json > /dev/full';
+  const ended = spawnSync("sh", ["-c", command, process.execPath], {
+    cwd: join(import.meta.dirname, "../.."),
+    env: target,
+    encoding: "utf8",
+  });
+  expect(ended.stderr).toMatch(/^varve: the result cannot be written: ENOSPC/);
+  expect(ended.status).toBe(1);
+  expect(ended.stderr).not.toMatch(/^\s+at /m);
 });

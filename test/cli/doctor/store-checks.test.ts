@@ -1,8 +1,9 @@
 /** What the doctor says of stores that are not fit: each of them breaks one rule. */
 import { expect, test } from "vitest";
+import { layDown, object } from "../../../bench/laid.ts";
 import type { Result } from "../../../cli/doctor/check.ts";
 import { ok, runChecks } from "../../../cli/doctor/check.ts";
-import { skewMs } from "../../../cli/doctor/environment-checks.ts";
+import { environmentChecks, skewMs } from "../../../cli/doctor/environment-checks.ts";
 import { storeChecks } from "../../../cli/doctor/store-checks.ts";
 import { VarveError } from "../../../shared/errors.ts";
 import type { ObjectStore } from "../../../shared/store.ts";
@@ -11,13 +12,14 @@ import { memoryStore } from "../../fakes/store.ts";
 async function examine(
   store: ObjectStore,
   versioning?: string | null,
+  nowMs = 0,
 ): Promise<Readonly<Record<string, Result>>> {
   const checks = storeChecks({
     store,
     address: "s3://bucket/root",
     unique: "u",
     versioning: () => Promise.resolve(versioning),
-    nowMs: () => 0,
+    nowMs: () => nowMs,
   });
   const results = await runChecks(checks, () => Promise.resolve());
   return Object.fromEntries(results.map((result) => [result.id, result]));
@@ -39,7 +41,10 @@ test("a store that ignores conditions", async () => {
   const results = await examine({ ...store, put: (key, body) => store.put(key, body, { kind: "always" }) });
   expect(statuses(results, "fail")).toEqual(["if-absent", "if-match"]);
   expect(results["if-absent"]).toMatchObject({ found: 'told stored, and "second" stands' });
-  expect(results["race"]).toMatchObject({ status: "skipped", found: "waits for: if-absent" });
+  expect(results["race"]).toMatchObject({
+    status: "skipped",
+    found: "waits for: put-if-absent refuses the second writer",
+  });
 });
 
 test("a store that honours if-absent only when nobody races", async () => {
@@ -103,6 +108,54 @@ test("what a failure takes with it is passed over, and that in turn", async () =
   );
   expect(results.map(({ status }) => status)).toEqual(["fail", "skipped", "skipped", "ok"]);
   expect(results[0]).toMatchObject({ found: "broken", fix: "mend it" });
+});
+
+test("what is the service's own trouble is not taken for a right that is missing", async () => {
+  const named = (name: string, some: object = {}) => Object.assign(new Error("no"), { name }, some);
+  const fixes = await Promise.all(
+    [
+      named("InternalServerError", { $fault: "server" }),
+      named("ThrottlingException", { $fault: "client" }),
+      named("AccessDeniedException", { $fault: "client" }),
+      named("TimeoutError"),
+      named("Error", { code: "ECONNREFUSED" }),
+    ].map(async (error) => {
+      const check = { id: "a", title: "a", fix: "grant it", run: () => Promise.reject(error) };
+      return (await runChecks([check], () => Promise.resolve()))[0]?.fix;
+    }),
+  );
+  expect(fixes).toEqual([
+    expect.stringContaining("run this again"),
+    expect.stringContaining("run this again"),
+    "grant it",
+    expect.stringContaining("does not answer"),
+    expect.stringContaining("does not answer"),
+  ]);
+});
+
+test("an endpoint that does not answer is named", async () => {
+  const checks = environmentChecks({
+    credentials: () => Promise.resolve({ accessKeyId: "AKID" }),
+    endpoints: ["https://s3.example/"],
+    edge: "https://edge.example",
+    nowMs: () => 0,
+    fetch: () => Promise.reject(new DOMException("The operation timed out.", "TimeoutError")),
+  });
+  const results = await runChecks(checks, () => Promise.resolve());
+  expect(results.slice(1)).toMatchObject([
+    { id: "clock", status: "fail", found: "https://s3.example/ does not answer: The operation timed out." },
+    { id: "edge", status: "fail", fix: expect.stringContaining("--edge") },
+  ]);
+});
+
+test("a changelog that is far behind is remarked", async () => {
+  const store = memoryStore();
+  const laid = await layDown(store, 0);
+  await laid.commit([object("users", "u1", 1_000)], 2_000);
+  const at = async (nowMs: number) => (await examine(store, null, nowMs))["changelog"];
+  expect(await at(800_000)).toMatchObject({ status: "ok", found: expect.stringContaining("(798 s ago)") });
+  expect(await at(1_000_000)).toMatchObject({ status: "warn", fix: expect.stringContaining("varve status") });
+  await laid.close();
 });
 
 test.each([
