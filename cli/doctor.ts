@@ -4,6 +4,7 @@ import { DynamoDBStreamsClient } from "@aws-sdk/client-dynamodb-streams";
 import { GetBucketVersioningCommand, S3Client } from "@aws-sdk/client-s3";
 import { defaultProvider } from "@aws-sdk/credential-provider-node";
 import { many } from "../shared/amounts.ts";
+import { requestHandlerLimits } from "../shared/aws/limits.ts";
 import { openS3Store } from "../shared/aws/s3.ts";
 import type { S3Config } from "../shared/aws/s3.ts";
 import { systemClock } from "../shared/clock.ts";
@@ -73,7 +74,12 @@ function openChecks(environment: Environment, config: Config, { edge, table }: D
   const s3 = { ...s3ConfigOf(config), attemptsMax: ATTEMPTS_MAX, timeoutMs: TIMEOUT_MS };
   const given = givenCredentials(environment);
   const credentials = given === undefined ? defaultProvider() : () => Promise.resolve(given);
-  const base = { region: config.AWS_REGION, credentials, maxAttempts: ATTEMPTS_MAX };
+  const base = {
+    region: config.AWS_REGION,
+    credentials,
+    maxAttempts: ATTEMPTS_MAX,
+    requestHandler: requestHandlerLimits(TIMEOUT_MS),
+  };
   const at = (endpoint: string | undefined) => (endpoint === undefined ? {} : { endpoint });
   const store = openS3Store(s3);
   const bucket = s3Client(s3);
@@ -129,7 +135,7 @@ const s3Client = ({ region, endpoint, credentials, timeoutMs }: S3Config): S3Cli
     region,
     maxAttempts: ATTEMPTS_MAX,
     forcePathStyle: endpoint !== undefined,
-    requestHandler: { requestTimeout: timeoutMs },
+    requestHandler: requestHandlerLimits(timeoutMs),
     ...(endpoint === undefined ? {} : { endpoint }),
     ...(credentials === undefined ? {} : { credentials }),
   });

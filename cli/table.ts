@@ -10,6 +10,7 @@ import {
 import type { ScanPage } from "../compactor/bootstrap.ts";
 import type { TableReader } from "../reader/verify.ts";
 import { many } from "../shared/amounts.ts";
+import { requestHandlerLimits } from "../shared/aws/limits.ts";
 import type { Clock } from "../shared/clock.ts";
 import { systemClock } from "../shared/clock.ts";
 import { parseEnvironment, TABLE_ENV } from "../shared/config.ts";
@@ -50,6 +51,7 @@ export function openTableClient(environment: Environment): TableClient {
   const client = new DynamoDBClient({
     region: config.AWS_REGION,
     maxAttempts: ATTEMPTS_MAX,
+    requestHandler: requestHandlerLimits(),
     ...(config.DYNAMODB_ENDPOINT === undefined ? {} : { endpoint: config.DYNAMODB_ENDPOINT }),
     ...(credentials === undefined ? {} : { credentials }),
   });

@@ -10,6 +10,7 @@ import {
   ListStreamsCommand,
 } from "@aws-sdk/client-dynamodb-streams";
 import { defaultProvider } from "@aws-sdk/credential-provider-node";
+import { requestHandlerLimits } from "../shared/aws/limits.ts";
 import { createSigner } from "../shared/aws/sign.ts";
 import { VarveError } from "../shared/errors.ts";
 import { hasDoubtfulName, parseExact } from "../shared/exact-json.ts";
@@ -68,7 +69,6 @@ export type StreamsConfig = {
 
 const RECORDS_MAX = 1000;
 const REQUEST_TIMEOUT_MS = 30_000;
-const CONNECTION_TIMEOUT_MS = 5_000;
 
 const encoder = new TextEncoder();
 
@@ -81,8 +81,12 @@ const OUTCOME_OF: Readonly<Record<string, "expired" | "trimmed" | "gone">> = {
 export function openStreams(config: StreamsConfig): Streams {
   const streamsEndpoint = config.streamsEndpoint ?? config.endpoint;
   const credentials = defaultProvider();
-  const requestHandler = { requestTimeout: REQUEST_TIMEOUT_MS, connectionTimeout: CONNECTION_TIMEOUT_MS };
-  const base = { region: config.region, credentials, maxAttempts: 5, requestHandler };
+  const base = {
+    region: config.region,
+    credentials,
+    maxAttempts: 5,
+    requestHandler: requestHandlerLimits(),
+  };
   const tables = new DynamoDBClient({
     ...base,
     ...(config.endpoint === undefined ? {} : { endpoint: config.endpoint }),

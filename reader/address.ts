@@ -14,7 +14,7 @@ export type S3Options = {
   readonly region?: string | undefined;
   /** Default: S3_ACCESS_KEY_ID with S3_SECRET_ACCESS_KEY, or whatever the AWS SDK finds (profiles and roles work). */
   readonly credentials?: { readonly accessKeyId: string; readonly secretAccessKey: string } | undefined;
-  /** For one request, ms. Default: 30,000. */
+  /** How long a request may go without a byte passing, ms. Default: 30,000. */
   readonly timeoutMs?: number | undefined;
 };
 

@@ -91,6 +91,17 @@ test("the edge, and all of shared that it reaches, runs anywhere: no import of n
   expect(wrong.map(shown)).toEqual([]);
 });
 
+test("every client of the SDK that runs for real gives up a call that is not answered", () => {
+  const opening = /new (?:DynamoDB|DynamoDBStreams|S3)Client\(/;
+  const texts = FILES.filter((file) => ["shared", "compactor", "reader", "cli"].includes(partOf(file))).map(
+    (file) => ({ file, text: readFileSync(join(ROOT, file), "utf8") }),
+  );
+  const opened = texts.filter(({ text }) => opening.test(text));
+  expect(opened.length).toBeGreaterThan(2);
+  const without = opened.filter(({ text }) => !text.includes("requestHandlerLimits("));
+  expect(without.map(({ file }) => file)).toEqual([]);
+});
+
 test("no file is named for nothing in particular", () => {
   const banned = /(?:^|[/_.-])(?:utils?|helpers?|common|misc)(?:[/_.-]|$)/i;
   expect(FILES.filter((file) => banned.test(file))).toEqual([]);

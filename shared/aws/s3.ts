@@ -11,6 +11,7 @@ import {
 } from "@aws-sdk/client-s3";
 import { VarveError } from "../errors.ts";
 import type { ListedObject, ObjectStore, PutCondition, PutOutcome } from "../store.ts";
+import { requestHandlerLimits } from "./limits.ts";
 
 export type S3Config = {
   readonly bucket: string;
@@ -19,7 +20,7 @@ export type S3Config = {
   readonly region: string;
   readonly endpoint?: string | undefined;
   readonly credentials?: { readonly accessKeyId: string; readonly secretAccessKey: string } | undefined;
-  /** For one request, retries apart. */
+  /** How long a request may go without a byte passing. */
   readonly timeoutMs?: number;
   readonly attemptsMax?: number;
   /** Keys in one answer to a list, at most. */
@@ -41,7 +42,7 @@ export function openS3Store(
     responseChecksumValidation: "WHEN_REQUIRED",
     // The SDK otherwise waits seconds for `100 Continue` before each larger body.
     expectContinueHeader: false,
-    requestHandler: { requestTimeout: config.timeoutMs ?? 30_000, connectionTimeout: 5_000 },
+    requestHandler: requestHandlerLimits(config.timeoutMs),
     ...(config.endpoint === undefined ? {} : { endpoint: config.endpoint }),
     ...(config.credentials === undefined ? {} : { credentials: config.credentials }),
   };

@@ -1,3 +1,6 @@
+import type { RequestListener } from "node:http";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { openS3Store } from "../../../shared/aws/s3.ts";
 import type { TestS3 } from "../../support/s3.ts";
@@ -42,6 +45,41 @@ describe("S3: what is wrong is told apart from what is not known", () => {
   test("a put that is cut short is unknown", async () => {
     const outcome = await store.put("g/cut", body, { kind: "if-absent" }, AbortSignal.abort());
     expect(outcome.kind).toBe("unknown");
+  });
+});
+
+describe("S3: a store that falls silent is given up", () => {
+  const silent: RequestListener = (request) => void request.resume();
+  const half: RequestListener = (request, response) => {
+    request.resume();
+    response.writeHead(200, { "content-length": "1000", etag: '"e"' });
+    response.write("the first bytes");
+  };
+
+  async function asking<T>(listener: RequestListener, ask: (from: S3Store) => Promise<T>): Promise<T> {
+    const server = createServer(listener).listen(0, "127.0.0.1");
+    await new Promise((resolve) => server.once("listening", resolve));
+    const { port } = server.address() as AddressInfo;
+    const endpoint = `http://127.0.0.1:${port}`;
+    const asked = openS3Store({ ...s3.config, endpoint, timeoutMs: 200, attemptsMax: 1 });
+    try {
+      return await ask(asked);
+    } finally {
+      asked.close();
+      server.closeAllConnections();
+      server.close();
+    }
+  }
+
+  test("a put is unknown", async () => {
+    expect((await asking(silent, (from) => from.put("a", body, { kind: "if-absent" }))).kind).toBe("unknown");
+  });
+
+  test.each([
+    ["before its answer", silent],
+    ["in the midst of it", half],
+  ])("a get throws, %s", async (_, listener) => {
+    await expect(asking(listener, (from) => from.get("a"))).rejects.toThrow(/timed? ?out/i);
   });
 });
 
