@@ -132,8 +132,11 @@ async function tip(store: ObjectStore, known?: Snapshot): Promise<Snapshot> {
   );
 }
 
+/** In their order: a segment is known to the table by its number. */
 const segmentsOf = ({ shards }: Snapshot): (readonly [string, Position])[] =>
-  [...shards].filter(([, { stream, done }]) => stream === BOOTSTRAP_STREAM && !done);
+  [...shards]
+    .filter(([, { stream, done }]) => stream === BOOTSTRAP_STREAM && !done)
+    .toSorted(([a], [b]) => (a < b ? -1 : 1));
 
 /** From here on the watermark stands still until the scan is sealed. Stale: somebody else has begun one. */
 async function register(deps: BootstrapDeps): Promise<"committed" | "stale"> {
