@@ -98,11 +98,14 @@ export function emptyBlock(block: Block): void {
 export const blockBytes = ({ texts }: Block): number =>
   TEXT_NAMES.reduce((sum, name) => sum + texts[name].bytes.length, 0);
 
-export function isFull({ rows, texts }: Block): boolean {
+/** Of its texts, levels and lengths included. */
+export function textBytes({ texts }: Block): number {
   const { key, seq, id, userId, anonymousId, image } = texts;
-  const textBytes = key.end + seq.end + id.end + userId.end + anonymousId.end + image.end;
-  return rows === BLOCK_ROWS || textBytes > BLOCK_TEXT_BYTES;
+  return key.end + seq.end + id.end + userId.end + anonymousId.end + image.end;
 }
+
+export const isFull = (block: Block): boolean =>
+  block.rows === BLOCK_ROWS || textBytes(block) > BLOCK_TEXT_BYTES;
 
 /** Adds a row of a family; gives its index. Its `older` is for the caller to set. */
 export function addRow(block: Block, row: Row, family: number): number {

@@ -21,6 +21,7 @@ import { parseSequence } from "../shared/sequence.ts";
 import type { SequenceNumber } from "../shared/sequence.ts";
 import type { DataFile, Snapshot } from "../shared/snapshot.ts";
 import type { ObjectStore } from "../shared/store.ts";
+import { turnstile } from "../shared/turnstile.ts";
 import { LEVEL_MS, windowStartMs } from "../shared/window.ts";
 import { dataKey } from "../shared/keys.ts";
 import { putCommit } from "./committer.ts";
@@ -30,10 +31,13 @@ import { planCommit } from "./plan.ts";
 import type { Rewrite } from "./rewrite.ts";
 import { planRewrite } from "./rewrite.ts";
 
-/** Scan files are of the highest level: they are sorted and large already, and are not merged again. */
+/** Scan files are of the highest level: their keys differ, so that merging would make nothing of them less. */
 const LEVEL = 3;
 const ROWS_A_COMMIT = 100_000;
 const BYTES_A_COMMIT = 64 * 1024 ** 2;
+/** Of all segments together, before they are committed; a segment's page is up to a megabyte. */
+const BYTES_HELD_MAX = 256 * 1024 ** 2;
+const SCANS_MAX = 16;
 const ATTEMPTS_MAX = 200;
 const PAUSE_MS = 100;
 const POLL_MS = 500;
@@ -67,7 +71,7 @@ const segmentName = (segment: number): string => `bootstrap-${String(segment).pa
 
 export async function bootstrap(deps: BootstrapDeps, signal: AbortSignal): Promise<Bootstrapped> {
   const opened = await tip(deps.store);
-  const resumed = segmentsOf(opened).length > 0;
+  let resumed = segmentsOf(opened).length > 0;
   if (!resumed) {
     const streams = new Set([...opened.shards.values()].map(({ stream }) => stream));
     if (streams.has(BOOTSTRAP_STREAM)) {
@@ -84,23 +88,32 @@ export async function bootstrap(deps: BootstrapDeps, signal: AbortSignal): Promi
         "Start `varve compactor` first: the stream must be taken in while the table is scanned.",
       );
     }
-    await register(deps);
+    resumed = (await register(deps)) === "stale";
   }
   const segments = segmentsOf(await tip(deps.store));
-  let items = segments.reduce((sum, [, { seq }]) => sum + Number(seq ?? 0), 0);
-  const scanned = (count: number): void => {
-    items += count;
-    deps.progress("items", items);
+  const counts = new Map(segments.map(([name, { seq }]) => [name, Number(seq ?? 0)]));
+  const counted = (name: string, count: number): void => {
+    counts.set(name, count);
+    deps.progress("items", itemsIn(counts));
+  };
+  const scanning: Scanning = {
+    deps,
+    segments: segments.length,
+    counted,
+    inTurn: turnstile(1),
+    scanInTurn: turnstile(SCANS_MAX),
+    signal,
   };
   await Promise.all(
-    segments.map(([name, position], index) =>
-      scanSegment(deps, name, index, segments.length, position, scanned, signal),
-    ),
+    segments.map(([name, position], segment) => scanSegment(scanning, name, segment, position)),
   );
   if (signal.aborted) throw stopped();
   const repeated = await seal(deps, deps.clock.nowMs(), signal);
-  return { items, repeated, resumed };
+  return { items: itemsIn(counts), repeated, resumed };
 }
+
+const itemsIn = (counts: ReadonlyMap<string, number>): number =>
+  [...counts.values()].reduce((sum, count) => sum + count, 0);
 
 const stopped = (): VarveError =>
   new VarveError(
@@ -119,13 +132,17 @@ async function tip(store: ObjectStore, known?: Snapshot): Promise<Snapshot> {
   );
 }
 
+/** In their order: a segment is known to the table by its number. */
 const segmentsOf = ({ shards }: Snapshot): (readonly [string, Position])[] =>
-  [...shards].filter(([, { stream, done }]) => stream === BOOTSTRAP_STREAM && !done);
+  [...shards]
+    .filter(([, { stream, done }]) => stream === BOOTSTRAP_STREAM && !done)
+    .toSorted(([a], [b]) => (a < b ? -1 : 1));
 
-/** From here on the watermark stands still until the scan is sealed. */
-async function register(deps: BootstrapDeps): Promise<void> {
+/** From here on the watermark stands still until the scan is sealed. Stale: somebody else has begun one. */
+async function register(deps: BootstrapDeps): Promise<"committed" | "stale"> {
   const begunMs = deps.clock.nowMs();
-  await commit(deps, (snapshot, identity) => {
+  return commit(deps, (snapshot, identity) => {
+    if (segmentsOf(snapshot).length > 0) return { kind: "stale", why: "a scan has begun" };
     const at = Math.max(snapshot.log.watermarkMs, begunMs);
     const found = new Map<string, Position>();
     for (let segment = 0; segment < deps.segments; segment += 1) {
@@ -142,64 +159,82 @@ async function register(deps: BootstrapDeps): Promise<void> {
   });
 }
 
+type Scanning = {
+  readonly deps: BootstrapDeps;
+  readonly segments: number;
+  /** How many items of a segment are in. */
+  readonly counted: (name: string, count: number) => void;
+  /** Segments would only meet each other at the log's end. */
+  readonly inTurn: ReturnType<typeof turnstile>;
+  readonly scanInTurn: ReturnType<typeof turnstile>;
+  readonly signal: AbortSignal;
+};
+
+const isScanned = ({ seq, cursor }: Position): boolean => seq !== null && cursor === undefined;
+
 async function scanSegment(
-  deps: BootstrapDeps,
+  scanning: Scanning,
   name: string,
   segment: number,
-  segments: number,
   start: Position,
-  scanned: (items: number) => void,
-  signal: AbortSignal,
 ): Promise<void> {
+  const { deps, inTurn, signal } = scanning;
   let position = start;
-  let cursor = start.cursor ?? null;
-  let ended = start.seq !== null && start.cursor === undefined;
-  while (!ended && !signal.aborted) {
+  while (!isScanned(position) && !signal.aborted) {
     const stage = deps.openStage();
     try {
-      let count = Number(position.seq ?? 0);
-      const before = count;
-      let bytes = 0;
-      while (!ended && count - before < ROWS_A_COMMIT && bytes < BYTES_A_COMMIT) {
-        const page = await deps.scan(segment, segments, cursor);
-        for (const item of page.items) bytes += add(stage, item, deps.keyNames, name, (count += 1), start.at);
-        cursor = page.cursor;
-        ended = cursor === null;
-        scanned(page.items.length);
-      }
-      const file = count === before ? null : await upload(deps, stage, start.at);
-      // Not done before it is sealed: it goes on holding the watermark.
-      const next: Position = {
-        ...withoutCursor(position),
-        from: position.seq,
-        seq: sequence(count),
-        ...(cursor === null ? {} : { cursor }),
-      };
+      const { next, count } = await fill(scanning, stage, name, segment, position);
+      const file = count === 0 ? null : await upload(deps, stage, start.at);
       const change: Change = {
         files: file === null ? [] : [file],
         positions: new Map([[name, next]]),
         gaps: [],
       };
       const isIn = ({ files }: Snapshot) => file !== null && files.has(file.path);
-      const outcome = await commit(
-        deps,
-        (snapshot, identity) => planCommit(snapshot, change, identity),
-        isIn,
+      const outcome = await inTurn(() =>
+        commit(deps, (snapshot, identity) => planCommit(snapshot, change, identity), isIn),
       );
-      if (outcome === "stale") throw elsewhere(name);
-      position = next;
+      if (outcome === "committed") position = next;
+      else {
+        // Somebody else scans too, and has come further.
+        const there = (await tip(deps.store)).shards.get(name);
+        if (there === undefined || there.done) return;
+        position = there;
+        scanning.counted(name, Number(there.seq ?? 0));
+      }
     } finally {
       stage.close();
     }
   }
 }
 
-const elsewhere = (name: string): VarveError =>
-  new VarveError(
-    "bootstrap_elsewhere",
-    `segment ${name} was scanned further by somebody else.`,
-    "Let the other `varve bootstrap` finish, or stop it and run this one again.",
-  );
+/** Scans a commit's worth of a segment into a stage. */
+async function fill(
+  { deps, segments, counted, scanInTurn, signal }: Scanning,
+  stage: Stage,
+  name: string,
+  segment: number,
+  position: Position,
+): Promise<{ readonly next: Position; readonly count: number }> {
+  const before = Number(position.seq ?? 0);
+  const bytesMax = Math.min(BYTES_A_COMMIT, BYTES_HELD_MAX / segments);
+  let [count, bytes] = [before, 0];
+  let cursor = position.cursor ?? null;
+  do {
+    const page = await scanInTurn(() => deps.scan(segment, segments, cursor));
+    for (const item of page.items) bytes += add(stage, item, deps.keyNames, name, (count += 1), position.at);
+    ({ cursor } = page);
+    counted(name, count);
+  } while (cursor !== null && count - before < ROWS_A_COMMIT && bytes < bytesMax && !signal.aborted);
+  // Not done before it is sealed: it goes on holding the watermark.
+  const next: Position = {
+    ...withoutCursor(position),
+    from: position.seq,
+    seq: sequence(count),
+    ...(cursor === null ? {} : { cursor }),
+  };
+  return { next, count: count - before };
+}
 
 function withoutCursor({ from, seq, at, parent, done, stream }: Position): Position {
   return { from, seq, at, parent, done, stream };
@@ -228,7 +263,7 @@ function add(
   const row = rowOf(record, sequence(count), name, heldMs, heldMs);
   if (row === null) return 0;
   stage.add(row);
-  return row.image?.length ?? 0;
+  return row.key.length + (row.image?.length ?? 0);
 }
 
 async function upload(deps: BootstrapDeps, stage: Stage, heldMs: number): Promise<UploadedFile> {
@@ -248,15 +283,26 @@ async function upload(deps: BootstrapDeps, stage: Stage, heldMs: number): Promis
   };
 }
 
-/** Waits until the stream has passed the scan's end, drops what it has made superfluous, and frees the watermark. */
+/**
+ * Waits until the stream has passed the scan's end, drops what it has made superfluous, and frees the watermark.
+ *
+ * A shard's watermark is of its worker's clock. So it has to pass not only the end by this clock, but also the log's
+ * time after the shard's position has moved since: by then its worker's clock had come to no more.
+ */
 async function seal(deps: BootstrapDeps, scanEndedMs: number, signal: AbortSignal): Promise<number> {
-  let snapshot = await tip(deps.store);
+  const atEnd = await tip(deps.store);
+  let snapshot = atEnd;
+  const passMs = new Map<string, number>();
   for (;;) {
-    const behind = [...snapshot.shards.values()].filter(
-      ({ stream, done, at }) => stream !== BOOTSTRAP_STREAM && !done && at <= scanEndedMs,
-    );
-    deps.progress("shards that have not passed the scan's end", behind.length);
-    if (behind.length === 0) break;
+    let behind = 0;
+    for (const [shard, { stream, done, at }] of snapshot.shards) {
+      if (stream === BOOTSTRAP_STREAM || done) continue;
+      if (!passMs.has(shard) && at !== atEnd.shards.get(shard)?.at)
+        passMs.set(shard, Math.max(scanEndedMs, snapshot.log.committedMs));
+      if (at <= (passMs.get(shard) ?? Infinity)) behind += 1;
+    }
+    deps.progress("shards that have not passed the scan's end", behind);
+    if (behind === 0) break;
     if (signal.aborted) throw stopped();
     await deps.clock.sleep(POLL_MS, signal);
     snapshot = await tip(deps.store, snapshot);
@@ -264,13 +310,13 @@ async function seal(deps: BootstrapDeps, scanEndedMs: number, signal: AbortSigna
   let repeated = 0;
   const ours = new Set(segmentsOf(snapshot).map(([name]) => name));
   const heldMs = Math.max(0, ...segmentsOf(snapshot).map(([, { at }]) => at));
-  const isScanned = (file: DataFile) =>
+  const isOfScan = (file: DataFile) =>
     file.level === LEVEL && file.minChangedMs === heldMs + 1 && file.maxChangedMs === heldMs + 1;
   for (;;) {
     const files = [...snapshot.files.values()];
     const rewrites = await deps.repeats(
-      files.filter(isScanned),
-      files.filter((file) => !isScanned(file)),
+      files.filter(isOfScan),
+      files.filter((file) => !isOfScan(file)),
     );
     const outcome = await commit(deps, (now, identity) =>
       rewrites.length === 0 ? free(now, ours, identity) : planRewrite(now, rewrites, identity, "superseded"),

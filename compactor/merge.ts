@@ -1,10 +1,11 @@
 /** Merging windows, beside the flushes: fetch, merge, upload, commit. */
 import { createHash } from "node:crypto";
 import type { Clock } from "../shared/clock.ts";
-import { errorFields, VarveError } from "../shared/errors.ts";
+import { VarveError, errorFields } from "../shared/errors.ts";
 import { dataKey } from "../shared/keys.ts";
 import type { DataFile, Snapshot } from "../shared/snapshot.ts";
 import type { ObjectStore } from "../shared/store.ts";
+import { LEVEL_MS } from "../shared/window.ts";
 import type { MergeResult, MergeTask } from "./levels.ts";
 import { mergeTasks, planMerge, taskName } from "./levels.ts";
 import type { Metrics } from "./metrics.ts";
@@ -23,7 +24,7 @@ export type Beside = {
 };
 
 export type Merger = {
-  /** Merges the windows that are complete and this worker's, one after the other. */
+  /** Merges the windows that are complete and this worker's, one after the other. One that cannot be merged holds up no other. */
   readonly run: (beside: Beside) => Promise<void>;
 };
 
@@ -48,16 +49,12 @@ export type MergerDeps = {
 };
 
 const FILE_BYTES_MAX = 128 * 1024 ** 2;
-/** What is wrong with one window's files, and with no other's. */
-const FAULTS_OF_A_WINDOW = new Set(["damaged_file", "unsound_merge"]);
-/** A window with such a fault is tried again after this long. */
-const SET_ASIDE_MS = 600_000;
+const WAIT_FIRST_MS = 10_000;
+const WAIT_MAX_MS = 600_000;
 
 export const HISTORY_KEY = "varve.history";
 
 export function openMerger(deps: MergerDeps): Merger {
-  /** Until when windows are left alone, by their tasks' names. */
-  const setAside = new Map<string, number>();
   const mergeOne = async (task: MergeTask, beside: Beside): Promise<void> => {
     const beganMs = deps.clock.nowMs();
     const result = await execute(deps, task, beside.snapshot(), beside.signal);
@@ -66,36 +63,59 @@ export function openMerger(deps: MergerDeps): Merger {
     deps.metrics.merged(task.level, result.read.rows);
     deps.log.info("merged", {
       version: beside.snapshot().version,
-      level: task.level,
-      window: new Date(task.windowStartMs).toISOString(),
-      files: task.inputs.length,
+      ...windowFields(task),
       rows: result.read.rows,
       rows_left: result.survivors.rows,
       ms: deps.clock.nowMs() - beganMs,
     });
   };
+  const failures = new Map<string, Failure>();
+  const failed = (task: MergeTask, error: unknown): void => {
+    const waitMs = Math.min(WAIT_MAX_MS, 2 * (failures.get(taskName(task))?.waitMs ?? WAIT_FIRST_MS / 2));
+    failures.set(taskName(task), { task, waitMs, untilMs: deps.clock.nowMs() + waitMs });
+    deps.log.warn("a window was not merged", {
+      ...windowFields(task),
+      again_ms: waitMs,
+      ...errorFields(error),
+    });
+  };
+  /** What is to merge that nothing in the same window is known to prevent. */
+  const nextTask = ({ snapshot, owns }: Beside): MergeTask | undefined => {
+    const nowMs = deps.clock.nowMs();
+    const waiting = [...failures.values()].filter(({ untilMs }) => nowMs < untilMs);
+    return mergeTasks(snapshot()).find(
+      (task) => owns(taskName(task)) && !waiting.some((failure) => contains(task, failure.task)),
+    );
+  };
   return {
     run: async (beside) => {
-      for (const [name, untilMs] of setAside) if (untilMs <= deps.clock.nowMs()) setAside.delete(name);
       for (;;) {
-        const isDue = (name: string): boolean => beside.owns(name) && !setAside.has(name);
-        const task = mergeTasks(beside.snapshot()).find((one) => isDue(taskName(one)));
+        const task = nextTask(beside);
         if (task === undefined || beside.signal.aborted) return;
         try {
           await mergeOne(task, beside);
+          failures.delete(taskName(task));
         } catch (error) {
-          if (!(error instanceof VarveError) || !FAULTS_OF_A_WINDOW.has(error.code)) throw error;
-          setAside.set(taskName(task), deps.clock.nowMs() + SET_ASIDE_MS);
-          deps.log.warn("a window cannot be merged; it is tried again in 10 minutes", {
-            level: task.level,
-            window: new Date(task.windowStartMs).toISOString(),
-            ...errorFields(error),
-          });
+          if (beside.signal.aborted) return;
+          failed(task, error);
         }
       }
     },
   };
 }
+
+/** A window that could not be merged, and when it is tried again. */
+type Failure = { readonly task: MergeTask; readonly waitMs: number; readonly untilMs: number };
+
+const contains = (outer: MergeTask, inner: MergeTask): boolean =>
+  inner.windowStartMs >= outer.windowStartMs &&
+  inner.windowStartMs < outer.windowStartMs + LEVEL_MS[outer.level];
+
+const windowFields = ({ level, windowStartMs, inputs }: MergeTask) => ({
+  level,
+  window: new Date(windowStartMs).toISOString(),
+  files: inputs.length,
+});
 
 async function execute(
   deps: MergerDeps,

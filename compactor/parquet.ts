@@ -1,5 +1,5 @@
 /**
- * Parquet files of one row group, as bytes: pages, column chunks, footer. Values are encoded where they lie; here
+ * Parquet files, as bytes: pages, column chunks, row groups, footer. Values are encoded where they lie; here
  * they get their levels and headers, and are compressed into the file one after the other.
  * Source: https://github.com/apache/parquet-format, `Encodings.md` and `src/main/thrift/parquet.thrift`
  *
@@ -7,7 +7,7 @@
  * - Every column is optional, and of a page its values follow its definition levels: so a buffer of values has
  *   `levelsBytesMax` free bytes before them.
  * - All but the first page of a chunk are data pages; the first may be its dictionary.
- * - Every column has all of the file's rows.
+ * - Every row group has the same columns, and every column all of the group's rows.
  */
 import { constants, zstdCompressSync } from "node:zlib";
 import type { ThriftValue } from "./thrift.ts";
@@ -40,12 +40,17 @@ export type ColumnBounds = {
 
 /** A file as far as it has come. Its memory is used again for the next one. */
 export type ParquetOutput = {
-  rows: number;
   bytes: Buffer;
   end: number;
-  plainBytes: number;
-  readonly columns: Column[];
-  readonly chunks: ThriftValue[];
+  rows: number;
+  readonly groups: ThriftValue[];
+  readonly group: {
+    start: number;
+    rows: number;
+    plainBytes: number;
+    columns: Column[];
+    chunks: ThriftValue[];
+  };
 };
 
 const TYPE = { text: 6, long: 2, timestamp: 2 } as const;
@@ -132,25 +137,41 @@ export function indexBytes(indexes: Uint32Array, dictionarySize: number): Uint8A
 }
 
 export const openOutput = (): ParquetOutput => ({
-  rows: 0,
   bytes: Buffer.allocUnsafeSlow(0),
   end: 0,
-  plainBytes: 0,
-  columns: [],
-  chunks: [],
+  rows: 0,
+  groups: [],
+  group: { start: 0, rows: 0, plainBytes: 0, columns: [], chunks: [] },
 });
 
-/** Begins a file of so many rows; forgets the one before. */
-export function beginFile(output: ParquetOutput, rows: number): void {
-  output.rows = rows;
+/** Begins a file; forgets the one before. */
+export function beginFile(output: ParquetOutput): void {
   output.end = 0;
-  output.plainBytes = 0;
-  output.columns.length = 0;
-  output.chunks.length = 0;
+  output.rows = 0;
+  output.groups.length = 0;
   append(output, MAGIC);
 }
 
-/** Adds the next column, all of it. */
+/** Begins a row group of so many rows. */
+export function beginGroup({ group, end }: ParquetOutput, rows: number): void {
+  Object.assign(group, { start: end, rows, plainBytes: 0, columns: [], chunks: [] });
+}
+
+export function endGroup(output: ParquetOutput): void {
+  const { start, rows, plainBytes, chunks } = output.group;
+  output.rows += rows;
+  output.groups.push(
+    struct({
+      1: list(chunks),
+      2: i64(plainBytes),
+      3: i64(rows),
+      5: i64(start),
+      6: i64(output.end - start),
+    }),
+  );
+}
+
+/** Adds the group's next column, all of it. */
 export function addColumn(
   output: ParquetOutput,
   column: Column,
@@ -159,8 +180,9 @@ export function addColumn(
   dictionary: Dictionary | null,
   pages: Iterable<Page>,
 ): void {
+  const { group } = output;
   const start = output.end;
-  const before = output.plainBytes;
+  const before = group.plainBytes;
   const encodings = new Set<keyof typeof ENCODING>(["levels"]);
   if (dictionary !== null) {
     const header = struct({ 1: i32(dictionary.values), 2: i32(ENCODING.plain) });
@@ -181,14 +203,14 @@ export function addColumn(
     share = MARGIN * addPage(output, page.plain, codec, DATA_PAGE, { 5: header }, share);
     rows += page.rows;
   }
-  if (rows !== output.rows) throw new Error(`${column.name} has ${rows} rows of ${output.rows}`);
+  if (rows !== group.rows) throw new Error(`${column.name} has ${rows} rows of ${group.rows}`);
   const metaData = struct({
     1: i32(TYPE[column.type]),
     2: list([...encodings].map((encoding) => i32(ENCODING[encoding]))),
     3: list([text(column.name)]),
     4: i32(CODEC[codec]),
     5: i64(rows),
-    6: i64(output.plainBytes - before),
+    6: i64(group.plainBytes - before),
     7: i64(output.end - start),
     9: i64(dataStart),
     11: dictionary === null ? undefined : i64(start),
@@ -198,8 +220,8 @@ export function addColumn(
       6: bounds === null ? undefined : binary(bounds.least),
     }),
   });
-  output.columns.push(column);
-  output.chunks.push(struct({ 2: i64(0), 3: metaData }));
+  group.columns.push(column);
+  group.chunks.push(struct({ 2: i64(0), 3: metaData }));
 }
 
 /** Gives what share of its bytes the page came to. @param share what it should come to */
@@ -215,25 +237,19 @@ function addPage(
   const header = struct({ 1: i32(type), 2: i32(plain.length), 3: i32(body.length), ...headerOfType }).bytes;
   append(output, header);
   append(output, body);
-  output.plainBytes += header.length + plain.length;
+  output.group.plainBytes += header.length + plain.length;
   return body.length / plain.length;
 }
 
 /** The whole file, in memory of its own. */
 export function endFile(output: ParquetOutput): Uint8Array {
-  const { rows, columns, chunks, plainBytes, end } = output;
-  const rowGroup = struct({
-    1: list(chunks),
-    2: i64(plainBytes),
-    3: i64(rows),
-    5: i64(MAGIC.length),
-    6: i64(end - MAGIC.length),
-  });
+  const { rows, groups } = output;
+  const { columns } = output.group;
   const footer = struct({
     1: i32(1),
     2: list([struct({ 4: text("varve"), 5: i32(columns.length) }), ...columns.map(schemaElement)]),
     3: i64(rows),
-    4: list([rowGroup]),
+    4: list(groups),
     6: text("varve"),
     // Bounds are by the type's own order: texts byte by byte.
     7: list(columns.map(() => struct({ 1: struct({}) }))),

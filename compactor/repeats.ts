@@ -9,9 +9,8 @@ import { openDuckDB, sqlText } from "../shared/duckdb.ts";
 import { dataKey } from "../shared/keys.ts";
 import type { DataFile } from "../shared/snapshot.ts";
 import type { ObjectStore } from "../shared/store.ts";
-import { totalsOf } from "./merge-engine.ts";
 import { fetchSound } from "./merge.ts";
-import { summarize } from "./summary.ts";
+import { summarize, totalsOf } from "./summary.ts";
 import type { Rewrite } from "./rewrite.ts";
 
 const MEMORY_MAX_MB = 512;

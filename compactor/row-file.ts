@@ -2,20 +2,23 @@
  * Blocks of rows to a file and what the log says of it. The columns are those of PROTOCOL.md, "Rows".
  *
  * Laws
- * - A block's texts make a page each; numbers, and what families share, make one page a file.
+ * - A block's texts make a page each; numbers, and what families share, make one page a row group.
+ * - A row group's texts are so few that a reader has room for all of them, however few rows they are of.
  * - The summary is what `summarize` reads out of the file.
  */
 import { createHash } from "node:crypto";
 import { setsumOf } from "../shared/setsum.ts";
 import type { Block, TextColumn, TextName } from "./block.ts";
-import { LENGTH_BYTES, VALUES_AT, hasText } from "./block.ts";
+import { LENGTH_BYTES, VALUES_AT, hasText, textBytes } from "./block.ts";
 import { digestSum } from "./digest.ts";
 import type { Family } from "./families.ts";
 import type { Codec, Column, ColumnBounds, Dictionary, Page, ParquetOutput } from "./parquet.ts";
 import {
   addColumn,
   beginFile,
+  beginGroup,
   endFile,
+  endGroup,
   indexBytes,
   levelsBytesMax,
   openOutput,
@@ -47,6 +50,7 @@ const COLUMNS: readonly (OfTexts | OfFamilies | OfNumbers)[] = [
   { name: "image", type: "text", of: "text", from: "image" },
 ];
 
+const GROUP_TEXT_BYTES_MAX = 8 * 1024 ** 2;
 /** Dictionaries and indexes of less are hardly smaller compressed. */
 const FAMILY_PLAIN_BYTES_MAX = 128 * 1024;
 const LONG_BYTES = 8;
@@ -65,10 +69,57 @@ export function encodeRows(
   scratch: Scratch,
 ): ParquetFile {
   const { output } = scratch;
-  const rows = blocks.reduce((sum, block) => sum + block.rows, 0);
+  const stats = new Map<string, ColumnStats>();
+  beginFile(output);
+  for (const group of groupsOf(blocks)) {
+    for (const [name, own] of encodeGroup(group, families, scratch)) {
+      const before = stats.get(name);
+      stats.set(name, before === undefined ? own : widest(name, before, own));
+    }
+  }
+  const bytes = endFile(output);
+  const rows = rowsIn(blocks);
+  return {
+    totals: { rows, sum: setsumOf(digestSum(blocks, families)) },
+    changes: blocks.reduce((sum, block) => block.changes.subarray(0, block.rows).reduce(add, sum), 0),
+    stats: statsJson(
+      rows,
+      STATS_COLUMNS.map((name) => stats.get(name) ?? NO_STATS),
+    ),
+    bytes,
+    sha256: createHash("sha256").update(bytes).digest("hex"),
+  };
+}
+
+const rowsIn = (blocks: readonly Block[]): number => blocks.reduce((sum, block) => sum + block.rows, 0);
+
+/** Blocks that make a row group each. */
+function groupsOf(blocks: readonly Block[]): Block[][] {
+  const groups: Block[][] = [];
+  let bytes = Infinity;
+  for (const block of blocks) {
+    const more = textBytes(block);
+    if (bytes + more > GROUP_TEXT_BYTES_MAX) {
+      groups.push([]);
+      bytes = 0;
+    }
+    groups.at(-1)?.push(block);
+    bytes += more;
+  }
+  return groups;
+}
+
+/** Adds a row group; gives its columns' statistics. */
+function encodeGroup(
+  blocks: readonly Block[],
+  families: readonly Family[],
+  scratch: Scratch,
+): ReadonlyMap<string, ColumnStats> {
+  const { output } = scratch;
+  const rows = rowsIn(blocks);
   const kin = kinOf(blocks, families);
   const stats = new Map<string, ColumnStats>();
-  beginFile(output, rows);
+  beginGroup(output, rows);
   for (const column of COLUMNS) {
     if (column.of === "text") {
       const own = textStats(column, blocks, rows);
@@ -86,16 +137,21 @@ export function encodeRows(
       addColumn(output, column, codec, textBounds(own), dictionary, [page]);
     }
   }
-  const bytes = endFile(output);
+  endGroup(output);
+  return stats;
+}
+
+function widest(name: string, one: ColumnStats, other: ColumnStats): ColumnStats {
+  const isNumber = COLUMNS.some((column) => column.name === name && column.of === "number");
+  const order = isNumber
+    ? (a: string, b: string) => Number(a) - Number(b)
+    : (a: string, b: string) => Buffer.compare(Buffer.from(a), Buffer.from(b));
+  const furthest = (a: string | null, b: string | null, sign: 1 | -1): string | null =>
+    a === null || b === null ? (a ?? b) : order(a, b) * sign <= 0 ? a : b;
   return {
-    totals: { rows, sum: setsumOf(digestSum(blocks, families)) },
-    changes: blocks.reduce((sum, block) => block.changes.subarray(0, block.rows).reduce(add, sum), 0),
-    stats: statsJson(
-      rows,
-      STATS_COLUMNS.map((name) => stats.get(name) ?? NO_STATS),
-    ),
-    bytes,
-    sha256: createHash("sha256").update(bytes).digest("hex"),
+    least: furthest(one.least, other.least, 1),
+    greatest: furthest(one.greatest, other.greatest, -1),
+    nulls: one.nulls + other.nulls,
   };
 }
 

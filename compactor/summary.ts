@@ -49,6 +49,14 @@ export async function summarize(connection: DuckDBConnection, relation: string):
   };
 }
 
+export async function totalsOf(connection: DuckDBConnection, relation: string): Promise<Totals> {
+  const result = await connection.runAndReadAll(
+    `SELECT count(*)::INTEGER, ${SETSUM_HALVES_SQL} FROM (SELECT ${SETSUM_DIGEST_SQL} AS digest FROM ${relation})`,
+  );
+  const [rows, upper, lower] = (result.getRows()[0] ?? [0, "0", "0"]) as [number, string, string];
+  return { rows, sum: setsumFromHalves(upper, lower) };
+}
+
 /** @param columns those of `STATS_COLUMNS` in turn */
 export function statsJson(rows: number, columns: readonly ColumnStats[]): string {
   const minValues: Record<string, unknown> = {};

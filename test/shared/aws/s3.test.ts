@@ -1,6 +1,3 @@
-import { createServer } from "node:http";
-import type { ServerResponse } from "node:http";
-import type { AddressInfo } from "node:net";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { openS3Store } from "../../../shared/aws/s3.ts";
 import type { TestS3 } from "../../support/s3.ts";
@@ -61,40 +58,6 @@ describe("S3: what is wrong is told apart from what is not known", () => {
     const outcome = await store.put("g/cut", body, { kind: "if-absent" }, AbortSignal.abort());
     expect(outcome.kind).toBe("unknown");
   });
-});
-
-describe("S3: a store that falls silent", () => {
-  const silences = {
-    "before it answers": () => undefined,
-    "in the middle of a body": (response: ServerResponse) => {
-      response.writeHead(200, { "content-length": "100", etag: "x" });
-      response.write("half");
-    },
-  } as const;
-
-  test.each(Object.keys(silences) as (keyof typeof silences)[])(
-    "%s is given up",
-    async (when) => {
-      const server = createServer((_, response) => silences[when](response));
-      await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-      const { port } = server.address() as AddressInfo;
-      const endpoint = `http://127.0.0.1:${port}`;
-      const silent = openS3Store({ ...s3.config, endpoint, attemptsMax: 1, timeoutMs: 300 });
-      try {
-        await expect(silent.get("a")).rejects.toMatchObject({
-          code: "store_unreadable",
-          message: expect.stringContaining(`at ${endpoint}: TimeoutError`),
-        });
-        const put = await silent.put("a", body, { kind: "if-absent" });
-        expect(put.kind).toBe("unknown");
-      } finally {
-        silent.close();
-        server.closeAllConnections();
-        server.close();
-      }
-    },
-    10_000,
-  );
 });
 
 test("S3: roots do not see each other", async () => {
