@@ -183,7 +183,11 @@ function isDoubtful(answer: unknown): boolean {
   return (records as (Partial<StreamRecord> | null)[]).some((record) => {
     const { Keys: keys, NewImage: image } = record?.dynamodb ?? {};
     const { S: pk } = (keys?.["pk"] ?? {}) as { readonly S?: unknown };
-    if (typeof pk === "string" && (pk.startsWith("e#") || pk.startsWith("r#"))) return false;
+    const { S: kind } = (image?.["kind"] ?? {}) as { readonly S?: unknown };
+    if (typeof pk === "string") {
+      if (kind === "event" && pk.startsWith("e#")) return false;
+      if (kind === "rejected" && pk.startsWith("r#")) return false;
+    }
     return hasDoubtfulName(keys) || hasDoubtfulName(image);
   });
 }

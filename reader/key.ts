@@ -4,7 +4,7 @@ import { parsePk } from "../shared/item.ts";
 import type { DataFile } from "../shared/snapshot.ts";
 import type { ObjectStore } from "../shared/store.ts";
 import type { Filter } from "./range.ts";
-import { mayHold } from "./range.ts";
+import { mayHold, statsOf } from "./range.ts";
 import type { ChangeRow } from "./scan.ts";
 import { COLUMNS, scan } from "./scan.ts";
 import { openScratch } from "./scratch.ts";
@@ -21,13 +21,18 @@ const FIRST_FILES = 4;
 /** What rows of the key have in common. Throws `bad_key`. */
 function filterOfKey(key: KeyLike): Filter {
   if (typeof key !== "string") return { source: key.source, collection: key.collection, id: key.id };
-  const json = key.startsWith("{") ? key : `{"pk":${JSON.stringify(key)}}`;
+  const json = keyJson(key);
   const pk = pkOf(json);
   const item = pk === null ? null : parsePk(pk);
   if (item === null) return { key: json };
   const { kind, source, collection, id } = item;
   return { key: json, kind, source, id, ...(collection === null ? {} : { collection }) };
 }
+
+const keyJson = (key: string): string => (key.startsWith("{") ? key : `{"pk":${JSON.stringify(key)}}`);
+
+/** Then it is of another program's table, whose keys may only look like ours. */
+const hasGenericRows = (file: DataFile): boolean => (statsOf(file).nullCount?.["kind"] ?? 0) > 0;
 
 function pkOf(json: string): string | null {
   try {
@@ -49,7 +54,8 @@ export async function latestRow(
   key: KeyLike,
   signal?: AbortSignal,
 ): Promise<ChangeRow | null> {
-  const filter = filterOfKey(key);
+  const filter =
+    files.some(hasGenericRows) && typeof key === "string" ? { key: keyJson(key) } : filterOfKey(key);
   const newestFirst = files
     .filter((file) => mayHold(file, filter))
     .toSorted((a, b) => b.maxChangedMs - a.maxChangedMs);

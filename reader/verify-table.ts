@@ -4,7 +4,7 @@ import { many } from "../shared/amounts.ts";
 import { sqlText } from "../shared/duckdb.ts";
 import { VarveError } from "../shared/errors.ts";
 import type { AttributeMap } from "../shared/item.ts";
-import { attributeMapJson, objectPropertiesJson, parsePk } from "../shared/item.ts";
+import { attributeMapJson, objectPropertiesJson, parseItem } from "../shared/item.ts";
 import { loadSnapshot } from "../shared/log.ts";
 import type { Snapshot } from "../shared/snapshot.ts";
 import type { ObjectStore } from "../shared/store.ts";
@@ -292,7 +292,7 @@ async function readAgain(
 /** What a row's image is compared with. Null for events: a resent one rewrites its item, and the first row stands. */
 function contentOf(item: AttributeMap): string | null {
   const pk = item["pk"];
-  const parsed = pk !== undefined && "S" in pk ? parsePk(pk.S) : null;
+  const parsed = pk !== undefined && "S" in pk ? parseItem(pk.S, item) : null;
   if (parsed === null) return attributeMapJson(item);
   return parsed.kind === "object" ? objectPropertiesJson(item) : null;
 }

@@ -70,6 +70,14 @@ export function parsePk(pk: string): ItemKey | null {
   return id === "" ? null : { kind, source, collection: pk.slice(sourceEnd + 1, collectionEnd), id };
 }
 
+/** As `parsePk`, of an item: in a table of another program's, keys may only look like ours. */
+export function parseItem(pk: string, { kind, source }: AttributeMap): ItemKey | null {
+  const key = parsePk(pk);
+  if (key === null || kind === undefined || source === undefined) return null;
+  const isOurs = "S" in kind && kind.S === key.kind && "S" in source && source.S === key.source;
+  return isOurs ? key : null;
+}
+
 /** DynamoDB JSON to JSON text. Number text is kept as it is; sets become arrays, binary is base64 text. */
 export function attributeJson(value: AttributeValue): string {
   if ("S" in value) return JSON.stringify(value.S);

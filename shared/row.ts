@@ -8,7 +8,7 @@
  * - A resent event (MODIFY of an event item) and the removal of an event by TTL are not changes: null.
  */
 import type { AttributeMap, AttributeValue } from "./item.ts";
-import { attributeMapJson, objectPropertiesJson, parsePk } from "./item.ts";
+import { attributeMapJson, objectPropertiesJson, parseItem, parsePk } from "./item.ts";
 import type { SequenceNumber } from "./sequence.ts";
 import { parseSequence } from "./sequence.ts";
 import { VarveError } from "./errors.ts";
@@ -88,7 +88,7 @@ export function rowOf(
     );
   }
   const pk = soleKey(dynamodb.Keys);
-  const item = pk === null ? null : parsePk(pk);
+  const item = pk === null ? null : image === undefined ? parsePk(pk) : parseItem(pk, image);
   const changedMs = latestMs > floorMs ? latestMs : floorMs + 1;
   const key = pk === null ? attributeMapJson(dynamodb.Keys) : `{"pk":${JSON.stringify(pk)}}`;
   if (

@@ -1,7 +1,7 @@
 /** Whose rows and items are forgotten: a user of a source. Pure. */
 import { sqlText } from "../../shared/duckdb.ts";
 import type { AttributeMap } from "../../shared/item.ts";
-import { parsePk } from "../../shared/item.ts";
+import { parseItem } from "../../shared/item.ts";
 
 export type Person = {
   readonly source: string;
@@ -43,7 +43,7 @@ const textOf = (item: AttributeMap, name: string): string | null => {
 
 /** The same for an item of the table. */
 export function isItemOf({ source, userId, anonymousIds }: Person, item: AttributeMap): boolean {
-  const parsed = parsePk(textOf(item, "pk") ?? "");
+  const parsed = parseItem(textOf(item, "pk") ?? "", item);
   if (parsed?.source !== source) return false;
   if (parsed.kind === "object") return parsed.collection === "users" && parsed.id === userId;
   const user = textOf(item, "user_id");

@@ -98,7 +98,13 @@ function bench(skewMs = 0) {
   };
   const write = (): void => {
     const pk = { S: `e#shop#m${items.length}` };
-    const item = { pk, collection: { S: "tracks" }, body: { S: `{"n":${items.length}}` } };
+    const item = {
+      pk,
+      kind: { S: "event" },
+      source: { S: "shop" },
+      collection: { S: "tracks" },
+      body: { S: `{"n":${items.length}}` },
+    };
     items.push(item);
     streams.write(pk.S, { eventName: "INSERT", dynamodb: { Keys: { pk }, NewImage: item } });
   };

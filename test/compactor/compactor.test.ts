@@ -41,7 +41,10 @@ function bench() {
     for (let nth = 0; nth < times; nth += 1) {
       writes += 1;
       const pk = { S: `o#shop#users#u${writes}` };
-      const dynamodb = { Keys: { pk }, NewImage: { pk, "p.n": { N: String(writes) } } };
+      const dynamodb = {
+        Keys: { pk },
+        NewImage: { pk, kind: { S: "object" }, source: { S: "shop" }, "p.n": { N: String(writes) } },
+      };
       streams.write(pk.S, { eventName: "INSERT", dynamodb, ...some });
     }
   };

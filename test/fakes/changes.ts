@@ -96,7 +96,15 @@ export const objectRecord = (
       SequenceNumber: String(sequence),
       ...(eventName === "REMOVE"
         ? {}
-        : { NewImage: { pk, "p.v": { S: some.value ?? "x" }, event_at: { N: "1" } } }),
+        : {
+            NewImage: {
+              pk,
+              kind: { S: "object" },
+              source: { S: "shop" },
+              "p.v": { S: some.value ?? "x" },
+              event_at: { N: "1" },
+            },
+          }),
     },
   };
 };
@@ -116,7 +124,16 @@ export const eventRecord = (
       SequenceNumber: String(sequence),
       ...(eventName === "REMOVE"
         ? {}
-        : { NewImage: { pk, collection: { S: "tracks" }, body: { S: '{"n":1}' }, event_at: { N: "5" } } }),
+        : {
+            NewImage: {
+              pk,
+              kind: { S: "event" },
+              source: { S: "shop" },
+              collection: { S: "tracks" },
+              body: { S: '{"n":1}' },
+              event_at: { N: "5" },
+            },
+          }),
     },
   };
 };

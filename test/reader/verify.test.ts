@@ -245,6 +245,7 @@ describe("against the table", () => {
   const item = (id: string, ms: number): AttributeMap => ({
     pk: { S: `o#shop#users#${id}` },
     kind: { S: "object" },
+    source: { S: "shop" },
     "p.id": { S: id },
     "p.n": { N: String(ms) },
   });

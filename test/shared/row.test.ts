@@ -119,6 +119,18 @@ describe("columns", () => {
     });
   });
 
+  test.each(["o#orders#2026#7", "e#orders#7", "r#orders#7"])(
+    "of one whose keys only look like ours: the generic ones, and a write over it is a change (%s)",
+    (pk) => {
+      expect(rowAt(foreign({ pk: { S: pk } }))).toMatchObject({
+        key: JSON.stringify({ pk }),
+        op: "update",
+        kind: null,
+        image: JSON.stringify({ n: 1, pk }),
+      });
+    },
+  );
+
   test("a sort key belongs to the key, and makes an item none of ours", () => {
     expect(rowAt(foreign({ pk: { S: "e#shop#1" }, sk: { S: "b" } }))).toMatchObject({
       key: '{"pk":"e#shop#1","sk":"b"}',

@@ -37,7 +37,13 @@ function writeObject(streams: WriteTarget, truth: Truth, random: Random, value: 
     return record(streams, truth, pk, "delete", removal(pk));
   }
   truth.objects.add(pk);
-  const image = { pk: { S: pk }, event_at: { N: "1" }, "p.v": { S: value } };
+  const image = {
+    pk: { S: pk },
+    kind: { S: "object" },
+    source: { S: "shop" },
+    event_at: { N: "1" },
+    "p.v": { S: value },
+  };
   record(streams, truth, pk, stands ? "update" : "insert", {
     eventName: stands ? "MODIFY" : "INSERT",
     dynamodb: { Keys: { pk: { S: pk } }, NewImage: image },
@@ -48,7 +54,13 @@ const event = (pk: string, eventName: string, value: string): RecordBody => ({
   eventName,
   dynamodb: {
     Keys: { pk: { S: pk } },
-    NewImage: { pk: { S: pk }, collection: { S: "tracks" }, body: { S: `{"n":${value}}` } },
+    NewImage: {
+      pk: { S: pk },
+      kind: { S: "event" },
+      source: { S: "shop" },
+      collection: { S: "tracks" },
+      body: { S: `{"n":${value}}` },
+    },
   },
 });
 
