@@ -148,7 +148,13 @@ async function runLanes(deps: CompactorDeps, tip: Tip, signal: AbortSignal): Pro
   const runLane = async (lane: Lane, index: number): Promise<void> => {
     let committedAtMs = deps.clock.nowMs();
     let watermarkMoves = true;
+    /** Ends the pause: of what is read meanwhile, more than a flush is due at once. */
+    let waking = new AbortController();
+    const wake = () => waking.abort();
+    lane.onFull(wake);
+    stopping.signal.addEventListener("abort", wake, { once: true });
     for (;;) {
+      waking = new AbortController();
       const last = stopping.signal.aborted;
       if (last) await lane.stop();
       else await assign(lane, index);
@@ -168,7 +174,7 @@ async function runLanes(deps: CompactorDeps, tip: Tip, signal: AbortSignal): Pro
       }
       deps.metrics.buffered(index, lane.bufferedBytes());
       if (last || patience.giveUp.aborted) return;
-      await deps.clock.sleep(deps.flushMs / TICKS_PER_FLUSH, stopping.signal);
+      await deps.clock.sleep(deps.flushMs / TICKS_PER_FLUSH, waking.signal);
     }
   };
 

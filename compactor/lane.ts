@@ -25,7 +25,7 @@ import type { Streams } from "./stream.ts";
 
 /** The buffer may hold this many flushes' bytes while one is being written; then reading waits. */
 const BUFFERED_FLUSHES_MAX = 2;
-const WAITS_PER_FLUSH = 20;
+const ROOM_POLL_MS = 50;
 /** Polls further apart than this part of a flush would leave many of its rows above the watermark. */
 const POLL_OF_FLUSH = 1 / 50;
 
@@ -51,6 +51,8 @@ export type Lane = {
   /** Stops reading; what was read can still be taken. */
   readonly stop: () => Promise<void>;
   readonly close: () => Promise<void>;
+  /** Calls it whenever what was read has become a flush's bytes, and so is due before its time. */
+  readonly onFull: (listener: () => void) => void;
   /** Bytes of answers whose rows are not committed yet. */
   readonly bufferedBytes: () => number;
 };
@@ -80,19 +82,24 @@ export async function openLane(deps: LaneDeps): Promise<Lane> {
   let closed: ReadonlySet<string> = new Set();
   const turn = turnstile(deps.answersMax);
   let fault: unknown;
+  let full = (): void => {};
+  const isFull = ({ bytes }: WindowBuffer): boolean => bytes >= deps.flushBytes;
   const confirms = deps.pollMinMs > deps.flushMs * POLL_OF_FLUSH;
 
   const start = (shard: string, position: Position): void => {
     const stop = new AbortController();
     const into = buffer;
     const accept = async (page: ShardPage): Promise<void> => {
-      if (!stop.signal.aborted) into.add(page, clock.nowMs());
+      if (stop.signal.aborted) return;
+      const wasFull = isFull(into);
+      into.add(page, clock.nowMs());
+      if (!wasFull && isFull(into)) full();
     };
     // Answers are asked for only while there is room for them, so that what is held is bounded.
     const getRecords: Streams["getRecords"] = (iterator, signal) =>
       turn(async () => {
         while (buffer.bytes > deps.flushBytes * BUFFERED_FLUSHES_MAX && !stop.signal.aborted) {
-          await clock.sleep(deps.flushMs / WAITS_PER_FLUSH, stop.signal);
+          await clock.sleep(ROOM_POLL_MS, stop.signal);
         }
         return deps.streams.getRecords(iterator, signal);
       }, stop.signal);
@@ -130,7 +137,7 @@ export async function openLane(deps: LaneDeps): Promise<Lane> {
         forced ||
         fault !== undefined ||
         (first !== null && hasPassed(clock.nowMs(), first, deps.flushMs)) ||
-        buffer.bytes >= deps.flushBytes ||
+        isFull(buffer) ||
         buffer.urgent;
       if (!due) return null;
       const from = buffer;
@@ -150,6 +157,9 @@ export async function openLane(deps: LaneDeps): Promise<Lane> {
     close: async () => {
       await halt([...readers.keys()]);
       buffer.close();
+    },
+    onFull: (listener) => {
+      full = listener;
     },
     bufferedBytes: () => buffer.bytes,
   };

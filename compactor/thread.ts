@@ -39,6 +39,7 @@ type Reply =
       readonly fault?: Fault;
     }
   | { readonly log: keyof CompactorLog; readonly what: string; readonly fields: Record<string, unknown> }
+  | { readonly full: true }
   | { readonly called: CallName }
   | { readonly retried: CallName };
 
@@ -100,9 +101,11 @@ export function openThreadLane(
   let next = 0;
   let bufferedBytes = 0;
   let dead: Error | null = null;
+  let full = (): void => {};
 
   worker.on("message", (reply: Reply) => {
     if ("log" in reply) log[reply.log](reply.what, reply.fields);
+    else if ("full" in reply) full();
     else if ("called" in reply) metrics.called(reply.called);
     else if ("retried" in reply) metrics.retried(reply.retried);
     else {
@@ -139,6 +142,9 @@ export function openThreadLane(
       reset: () => quiet({ call: "reset" }),
       stop: () => quiet({ call: "stop" }),
       close: () => quiet({ call: "close" }),
+      onFull: (listener) => {
+        full = listener;
+      },
       bufferedBytes: () => bufferedBytes,
     },
     close: async () => {
@@ -193,7 +199,7 @@ async function serveLane(
       (error: unknown) => send({ id, bufferedBytes: 0, fault: faultOf(error) }),
     );
   });
-  await opening;
+  (await opening).lane.onFull(() => send({ full: true }));
 }
 
 type LaneData = { readonly varveLane: CompactorConfig; readonly lanes: number };

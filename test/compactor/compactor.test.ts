@@ -101,6 +101,16 @@ const upTo = (last: number, first = 1): number[] =>
   Array.from({ length: last - first + 1 }, (_, index) => first + index);
 
 describe("from the stream to the log", () => {
+  test("a backlog waits for no flush: what is read beyond its bytes is committed at once", async () => {
+    const { start, write, pass, committed } = bench();
+    write(1_000);
+    const compactor = start({ flushMs: 60_000 });
+    await pass(6_000);
+    expect((await committed()).length).toBeGreaterThan(900);
+    await compactor.stop();
+    expect(await committed()).toEqual(upTo(1_000));
+  });
+
   test("what is written is there a flush later, and the watermark follows when nothing is", async () => {
     const { start, write, pass, committed, tip, time } = bench();
     const compactor = start();

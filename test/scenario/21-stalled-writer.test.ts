@@ -17,13 +17,12 @@ test("it takes its entry back, and goes on from the log", async () => {
   command({ do: "create", table: TABLE, shards: 2 }, { do: "write", table: TABLE, count: 20 });
   const hold = Promise.withResolvers<void>();
   let held: string | null = null;
+  // All of it stands still, its signs of life too.
   const stalling: ObjectStore = {
     ...disk,
     put: async (key, body, condition, signal) => {
-      if (held === null && condition.kind === "if-absent" && /0[2-9]\.json$/.test(key)) {
-        held = key;
-        await hold.promise;
-      }
+      if (condition.kind === "if-absent" && /0[2-9]\.json$/.test(key)) held ??= key;
+      if (held !== null) await hold.promise;
       return disk.put(key, body, condition, signal);
     },
   };
