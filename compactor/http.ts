@@ -28,11 +28,14 @@ export function openPost(): Post {
       const send = secure ? httpsRequest : httpRequest;
       const options = { method: "POST", headers, signal, agent: secure ? https : http };
       const request = send(url, options, (response) => {
-        let text = "";
-        response.setEncoding("utf8");
-        response.on("data", (chunk: string) => (text += chunk));
+        // Not as text before the end: what is still on its way would be copied at each garbage collection.
+        const chunks: Buffer[] = [];
+        response.on("data", (chunk: Buffer) => chunks.push(chunk));
         const dateMs = Date.parse(response.headers.date ?? "");
-        response.on("end", () => resolve({ status: response.statusCode ?? 0, text, dateMs }));
+        response.on("end", () => {
+          const text = Buffer.concat(chunks).toString();
+          resolve({ status: response.statusCode ?? 0, text, dateMs });
+        });
         response.on("error", reject);
       });
       request.on("error", reject);

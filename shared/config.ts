@@ -125,6 +125,10 @@ export const threadsOf = ({ VARVE_THREADS, VARVE_MEMORY }: CompactorConfig, core
   VARVE_THREADS ??
   between(1, 1 + Math.floor((VARVE_MEMORY - ONE_THREAD_BYTES) / THREAD_BYTES), Math.min(cores, THREADS_MAX));
 
+/** What `threads` threads leave of the memory; less than nothing when there are more than it is for. */
+export const spareBytes = ({ VARVE_MEMORY }: CompactorConfig, threads: number): number =>
+  VARVE_MEMORY - ONE_THREAD_BYTES - (threads - 1) * THREAD_BYTES;
+
 /** Poll delays, ms: an eighth of the flush interval (100 to 1,000) and half of it (100 to 60,000) unless they are set. */
 export const pollDelays = (config: CompactorConfig): { readonly minMs: number; readonly maxMs: number } => ({
   minMs: config.VARVE_POLL_MIN ?? between(100, config.VARVE_FLUSH / 8, 1000),
