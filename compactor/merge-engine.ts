@@ -6,6 +6,7 @@ import { createHash } from "node:crypto";
 import { mkdir, mkdtemp, readFile, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import type { DuckDBConnection } from "@duckdb/node-api";
 import { openDuckDB, sqlText } from "../shared/duckdb.ts";
 import type { DataFile } from "../shared/snapshot.ts";
 import { allEnded } from "../shared/turnstile.ts";
@@ -15,12 +16,14 @@ import { summarize } from "./summary.ts";
 
 const FETCHED_BYTES_MAX = 32 * 1024 ** 2;
 const FETCHES_MAX = 8;
+const INTERRUPT_MS = 100;
 
 export const duckdbEngine =
   (memoryMaxMB: number): MergeEngine =>
-  async ({ inputs, fetch, store, keepAll, fileBytesMax }) => {
+  async ({ inputs, fetch, store, keepAll, fileBytesMax, signal }) => {
     const dir = await mkdtemp(join(tmpdir(), "varve-merge-"));
     const { connection, close } = await openDuckDB({ threads: 1, memoryMaxMB, spillDir: join(dir, "spill") });
+    const ended = interruptAt(signal, connection);
     try {
       const pathOf = (file: DataFile): string => join(dir, `in-${inputs.indexOf(file)}.parquet`);
       for (const some of runsOf(inputs))
@@ -50,10 +53,26 @@ export const duckdbEngine =
       const { read, survivors } = merged ?? (await judge(ground, rowsOfPart(part)));
       return { read, survivors };
     } finally {
+      ended();
       close();
       await rm(dir, { recursive: true, force: true });
     }
   };
+
+/** Interrupts each statement of the connection once `signal` aborts, until what it gives is called. */
+function interruptAt(signal: AbortSignal, connection: DuckDBConnection): () => void {
+  let timer: NodeJS.Timeout | undefined;
+  const interrupt = (): void => {
+    // Only a statement that runs can be: those that would follow are, too.
+    timer ??= setInterval(() => connection.interrupt(), INTERRUPT_MS);
+  };
+  if (signal.aborted) interrupt();
+  else signal.addEventListener("abort", interrupt, { once: true });
+  return () => {
+    signal.removeEventListener("abort", interrupt);
+    clearInterval(timer);
+  };
+}
 
 /** Files to fetch together: few, and not many bytes of them, but at least one. */
 function runsOf(files: readonly DataFile[]): DataFile[][] {

@@ -36,6 +36,8 @@ export type MergeJob = {
   readonly store: (output: ParquetFile) => Promise<void>;
   readonly keepAll: boolean;
   readonly fileBytesMax: number;
+  /** Ends the merge where it stands: it then rejects. */
+  readonly signal: AbortSignal;
 };
 
 export type MergeEngine = (job: MergeJob) => Promise<Pick<MergeResult, "read" | "survivors">>;
@@ -138,6 +140,7 @@ async function execute(
     },
     keepAll: snapshot.metaData.configuration[HISTORY_KEY] === "full",
     fileBytesMax: FILE_BYTES_MAX,
+    signal,
   });
   return { outputs, ...figures };
 }

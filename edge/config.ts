@@ -16,7 +16,13 @@ export type Bindings = {
   readonly [name: string]: unknown;
 };
 
-const REGIONS = z.array(REGION).min(1, "must name a region");
+const REGIONS = z
+  .array(REGION)
+  .min(1, "must name a region")
+  .refine(
+    (regions) => new Set(regions.map(({ name }) => name)).size === regions.length,
+    "must not name a region twice",
+  );
 
 /** A variable is text, or already JSON when wrangler.toml writes it as a list of tables. */
 const regions = z

@@ -52,6 +52,7 @@ async function merged(task: MergeTask, rows: readonly Row[]) {
     store: async (output) => void outputs.push(output),
     keepAll: false,
     fileBytesMax: 1,
+    signal: new AbortController().signal,
   });
   const files = outputs.map(({ bytes, ...file }) => ({
     path: dataKey(task.level, task.windowStartMs, "merged"),

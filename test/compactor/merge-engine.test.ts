@@ -79,6 +79,7 @@ async function merged(
     },
     keepAll: some.keepAll ?? false,
     fileBytesMax: some.fileBytesMax ?? 128 * MEGABYTE,
+    signal: new AbortController().signal,
   });
   const ask = async (sql: string): Promise<unknown[][]> =>
     (await duckdb.connection.runAndReadAll(sql)).getRows();
@@ -236,9 +237,35 @@ test("what fails while files are fetched is said as it is, and nothing is left b
     store: async () => undefined,
     keepAll: false,
     fileBytesMax: 1,
+    signal: new AbortController().signal,
   });
   await expect(merge).rejects.toThrow("the store is out");
   expect(underWay).toBe(0);
   expect(await readdir(own)).toEqual([]);
   vi.unstubAllEnvs();
 });
+
+test("a merge that is told to stop in the midst of it stops, and leaves nothing behind", async () => {
+  const own = await mkdtemp(join(dir, "merging-"));
+  vi.stubEnv("TMPDIR", own);
+  const flushes: Flush[] = [];
+  for (const batch of windowOf(40_000, 6, 1_000, 20_000)) flushes.push(await flushOf(batch));
+  const stopping = new AbortController();
+  let fetched = 0;
+  let stored = 0;
+  const merge = duckdbEngine(MEMORY_MB)({
+    inputs: flushes.map(({ file }) => file),
+    fetch: async (file) => {
+      if ((fetched += 1) === flushes.length) stopping.abort();
+      return flushes.find((flush) => flush.file === file)?.bytes ?? new Uint8Array();
+    },
+    store: async () => void (stored += 1),
+    keepAll: false,
+    fileBytesMax: 128 * MEGABYTE,
+    signal: stopping.signal,
+  });
+  await expect(merge).rejects.toThrow(/interrupt/i);
+  expect(stored).toBe(0);
+  expect(await readdir(own)).toEqual([]);
+  vi.unstubAllEnvs();
+}, 120_000);

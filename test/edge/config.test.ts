@@ -36,6 +36,11 @@ test.each<[string, object, string]>([
     { ...good, REGIONS: [{ name: "eu", endpoint: "https://x.example" }] },
     "must name the table",
   ],
+  [
+    "a region twice",
+    { ...good, REGIONS: Array(2).fill({ name: "eu-west-1", endpoint: "https://x.example", table: "t" }) },
+    "REGIONS must not name a region twice",
+  ],
   ["days that are no number", { ...good, DEDUPE_DAYS: "week" }, "DEDUPE_DAYS must be a number of days"],
 ])("%s is named", (_name, bindings, message) => {
   expect(() => parse(bindings)).toThrow(message);
