@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import type { Beside } from "../../compactor/merge.ts";
+import type { Beside, MergeEngine } from "../../compactor/merge.ts";
 import { openMerger } from "../../compactor/merge.ts";
 import { NO_METRICS } from "../../compactor/metrics.ts";
 import type { UploadedFile } from "../../compactor/plan.ts";
@@ -14,11 +14,12 @@ const FIVE_MINUTES = LEVEL_MS[1];
 const WINDOWS = 3;
 
 /** Two flushes of each of three windows, all complete, one file of the first missing; and a merger of them. */
-async function bench() {
+async function bench(engine: MergeEngine = jsonMerge) {
   const time = virtualTime(T0 + WINDOWS * FIVE_MINUTES + 1);
   const store = memoryStore(time.nowMs);
   const files: UploadedFile[] = [];
   const asked: string[] = [];
+  const stopping = new AbortController();
   for (let number = 0; number < 2 * WINDOWS; number += 1) {
     const one = row({
       seq: seq(number + 1),
@@ -44,7 +45,7 @@ async function bench() {
     snapshot: () => snapshot,
     owns: () => true,
     forgetRemoved: () => {},
-    signal: new AbortController().signal,
+    signal: stopping.signal,
     commit: async (plan) => {
       const planned = plan(snapshot, { txnId: String(snapshot.version), nowMs: time.nowMs() });
       if (planned.kind === "stale") return planned;
@@ -58,7 +59,7 @@ async function bench() {
     clock: virtualClock(time),
     log: { info: () => {}, warn: (_, fields) => void warnings.push(fields) },
     metrics: NO_METRICS,
-    engine: jsonMerge,
+    engine,
   });
   const pass = async (ms: number): Promise<void> => {
     let passed = false;
@@ -68,7 +69,7 @@ async function bench() {
   const levels = (): number[] =>
     [...snapshot.files.values()].map(({ level }: DataFile) => level).toSorted((a, b) => a - b);
   const mend = () => store.put(damaged.path, body, { kind: "always" });
-  return { run: () => merger.run(beside), warnings, asked, levels, mend, pass, damaged };
+  return { run: () => merger.run(beside), stopping, warnings, asked, levels, mend, pass, damaged };
 }
 
 test("a window whose file is damaged holds up no other, and is named", async () => {
@@ -90,4 +91,21 @@ test("it is tried again, each time after twice as long, until it can be merged",
   await pass(80_000);
   await run();
   expect(levels()).toEqual([1, 1, 1]);
+});
+
+test("told to stop in the midst of a merge, it ends without it", async () => {
+  const begun = Promise.withResolvers<void>();
+  const endless: MergeEngine = ({ signal }) =>
+    new Promise((_, reject) => {
+      begun.resolve();
+      signal.addEventListener("abort", () => reject(new Error("interrupted")), { once: true });
+    });
+  const { run, stopping, warnings, levels, mend } = await bench(endless);
+  await mend();
+  const running = run();
+  await begun.promise;
+  stopping.abort();
+  await running;
+  expect(levels()).toEqual([0, 0, 0, 0, 0, 0]);
+  expect(warnings).toEqual([]);
 });
