@@ -85,6 +85,8 @@ test.each((ROWS as readonly Given[]).filter(({ op }) => op === undefined))("item
     kind === "object" ? `o#${source}#${collection}#${user}` : `${kind === "event" ? "e" : "r"}#${source}#m1`;
   const item: AttributeMap = {
     pk: { S: pk },
+    kind: { S: kind },
+    source: { S: source },
     collection: { S: collection },
     ...(user === undefined ? {} : { user_id: { S: user } }),
     ...(anonymous === undefined ? {} : { anonymous_id: { S: anonymous } }),
