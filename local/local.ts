@@ -115,6 +115,10 @@ async function runSystem(
       await aborted(ending.signal);
       clearInterval(timer);
     }
+  } catch (error) {
+    // What fails without the directory fails for that.
+    ending.check();
+    if (!ending.isGone()) throw error;
   } finally {
     ending.end();
     if (!options.json) screen.live("stopping ...", Date.now());
