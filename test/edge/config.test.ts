@@ -38,7 +38,7 @@ test.each<[string, object, string]>([
   ],
   [
     "a region twice",
-    { ...good, REGIONS: Array(2).fill({ name: "eu-west-1", endpoint: "https://x.example", table: "t" }) },
+    { ...good, REGIONS: ["a", "b"].map((table) => ({ name: "eu", endpoint: "https://x.example", table })) },
     "REGIONS must not name a region twice",
   ],
   ["days that are no number", { ...good, DEDUPE_DAYS: "week" }, "DEDUPE_DAYS must be a number of days"],
